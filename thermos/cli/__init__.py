@@ -1,0 +1,1 @@
+"""The ``thermos`` command, one module per verb; nothing imports this package."""

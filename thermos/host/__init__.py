@@ -1,0 +1,1 @@
+"""The shell around the core: clocks, locks, journals, forks, signals and resource usage of this host."""
