@@ -1,0 +1,133 @@
+"""Reading the checkpoints of a root: what tasks there are and what became of them.
+
+Readers take no lock, write nothing, and survive whatever lies there: what cannot be read is a finding.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from thermos.core.state import RunnerState, is_repeat
+from thermos.errors import IllegalMove
+from thermos.formats import checkpoint, paths
+
+#: A stream longer than this is read only this far: 10⁷ records are no task but an attack on its readers.
+MAX_STREAM_BYTES: Final = 1 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong in a file, told without giving up on the rest."""
+
+    path: str
+    offset: int | None
+    detail: str
+
+    def __str__(self) -> str:
+        where = self.path if self.offset is None else f"{self.path} at byte {self.offset}"
+        return f"{where}: {self.detail}"
+
+
+@dataclass
+class TaskCheckpoint:
+    """One task as its runner's stream tells it; ``findings`` says what could not be read."""
+
+    root: str
+    task_id: str
+    state: RunnerState
+    findings: list[Finding] = field(default_factory=list)
+    mtime_s: float | None = None
+    exists: bool = True
+
+
+def list_tasks(root: str) -> Iterator[tuple[str, str]]:
+    """(``active`` or ``finished``, task id) of every task file under *root*; a root that is absent has none."""
+    for where in (paths.ACTIVE, paths.FINISHED):
+        try:
+            with os.scandir(paths.task_dir(root, where)) as entries:
+                for entry in entries:
+                    if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                        yield where, entry.name
+        except OSError:
+            continue
+
+
+def read_stream(path: str, dir_fd: int | None = None) -> tuple[bytes, os.stat_result]:
+    """The bytes of a stream and its stat. Raises OSError; refuses what is no regular file, and links."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(f"{path} is not a regular file")
+        chunks = []
+        left = MAX_STREAM_BYTES
+        while left and (chunk := os.read(fd, min(left, 1 << 20))):
+            chunks.append(chunk)
+            left -= len(chunk)
+        return b"".join(chunks), info
+    finally:
+        os.close(fd)
+
+
+def fold(stream: checkpoint.Stream, path: str, state: RunnerState, findings: list[Finding]) -> None:
+    """Fold a stream into *state*; what does not fit becomes a finding, and what follows a gap is not believed."""
+    for entry in stream.entries:
+        if entry.record is None:
+            continue
+        if is_repeat(state, entry.record):
+            findings.append(Finding(path, entry.offset, "a record that was there before; skipped"))
+            continue
+        try:
+            state.apply(entry.record)
+        except IllegalMove as error:
+            findings.append(Finding(path, entry.offset, f"{error}; the rest is not believed"))
+            return
+    if stream.damage is not None:
+        findings.append(Finding(path, stream.damage.offset, stream.damage.detail))
+    version = state.header.format_version if state.header is not None else None
+    if version is not None and version > checkpoint.VERSION:
+        findings.append(
+            Finding(path, None, f"written by a newer version (format {version}, this one knows {checkpoint.VERSION})")
+        )
+
+
+def read_task(root: str, task_id: str, keep_runs: int | None = None) -> TaskCheckpoint:
+    """The task as far as its runner's stream can be read; never raises for what lies on disk."""
+    path = paths.runner_checkpoint(root, task_id)
+    task = TaskCheckpoint(root, task_id, RunnerState(keep_runs))
+    try:
+        data, info = read_stream(path)
+    except OSError as error:
+        task.exists = not isinstance(error, FileNotFoundError)
+        task.findings.append(Finding(path, None, error.strerror or str(error)))
+        return task
+    task.mtime_s = info.st_mtime
+    fold(checkpoint.decode(data), path, task.state, task.findings)
+    if task.state.header is None and not task.findings:
+        task.findings.append(Finding(path, None, "holds no header yet"))
+    return task
+
+
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock: l_type, l_whence, l_start, l_len, l_pid
+
+
+def is_owned(path: str) -> bool | None:
+    """Whether the owner of the stream at *path* lives: asks for its lock, takes nothing. None: cannot be told."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        ask = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, ask)
+        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
