@@ -1,0 +1,39 @@
+"""What holds for every test: which are left out of the quick run, and that none leaves anything behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.leaks import end_children, held, leaks
+
+HERE = Path(__file__).parent
+
+#: Directories whose tests start real processes.
+PROCESS_DIRS = tuple(HERE / "thermos" / name for name in ("host", "runner", "cli"))
+
+
+def starts_processes(path: Path) -> bool:
+    return any(path.is_relative_to(directory) for directory in PROCESS_DIRS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if starts_processes(item.path):
+            item.add_marker(pytest.mark.process)
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves descriptors, children or threads behind, where tests deal in those."""
+    if not starts_processes(request.path):
+        yield
+        return
+    before = held()
+    yield
+    found = leaks(before)
+    end_children(before)
+    if found:
+        pytest.fail("the test left behind:\n  " + "\n  ".join(found), pytrace=False)
