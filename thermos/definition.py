@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     Struct = TypeVar("Struct")
 
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_FLOAT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Patterns are compiled at their first use, by ``re`` itself: seldom, and never at import.
+_INTEGER = r"[+-]?[0-9]+"
+_FLOAT = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -213,9 +214,9 @@ def scalar(base: str, raw: object) -> str | int | float | bool:
         raise ValueError(f"must be true or false, not {_said(raw)}")
     if isinstance(raw, str):
         text = raw.strip()
-        if base == "int" and _INTEGER.fullmatch(text):
+        if base == "int" and re.fullmatch(_INTEGER, text):
             return int(text) if len(text) < 40 else _refuse(raw)
-        if base == "float" and _FLOAT.fullmatch(text):
+        if base == "float" and re.fullmatch(_FLOAT, text):
             return _finite(float(text), raw)
     elif isinstance(raw, (int, float)) and not isinstance(raw, bool):
         if base == "float":

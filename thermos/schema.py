@@ -6,7 +6,6 @@ say so. What configuration files accept, the JSON Schema and the reference page 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -49,10 +48,6 @@ LOGGER_MODES = ("standard", "rotate")
 MAX_NAME_BYTES = 200
 #: One argument of execve, its final NUL included (Linux ``MAX_ARG_STRLEN``: 32 pages of 4 KiB).
 MAX_ARGUMENT_BYTES = 32 * 4096
-
-_PROCESS_NAME = re.compile(r"[^./][^/]*")  # a file name that is not hidden (``thermos/config/loader.py``)
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,33 +287,45 @@ def _problems(task: Task, ports: Mapping[str, int] | None) -> Iterator[Problem]:
 
 
 def _name_problems(name: str, path: str) -> Iterator[Problem]:
+    """Why *name* is no file name that is not hidden (``thermos/config/loader.py``: ``^[^./][^/]*$``)."""
     if not name:
         yield Problem(path, "is empty", "every process needs a name")
-    elif _SURROGATE.search(name):
+    elif not _is_text(name):
         yield Problem(path, f"{name!r} holds half of a surrogate pair, which is no character")
-    elif _CONTROL.search(name):
+    elif not name.isprintable() and any(
+        char < " " or char in "\u2028\u2029" or "\x7f" <= char <= "\x9f" for char in name
+    ):
         yield Problem(path, f"{name!r} holds a control character", "it names files: use printable characters")
-    elif not _PROCESS_NAME.fullmatch(name):
+    elif name[0] in "./" or "/" in name:
         yield Problem(path, f"'{name}' is no file name", "it may not hold '/' and not start with '.'")
     elif len(name.encode()) > MAX_NAME_BYTES:
-        yield Problem(
-            path, f"takes {len(name.encode())} bytes in UTF-8", f"at most {MAX_NAME_BYTES} fit a file name"
-        )
+        size = len(name.encode())
+        yield Problem(path, f"takes {size} bytes in UTF-8", f"at most {MAX_NAME_BYTES} fit a file name")
 
 
 def _cmdline_problems(cmdline: str, path: str) -> Iterator[Problem]:
     if not cmdline.strip():
         yield Problem(path, "is empty", "say what the process runs, or remove the process")
     elif "\0" in cmdline:
-        yield Problem(path, f"holds a NUL character at {cmdline.index(chr(0))}, which no command line can")
-    elif _SURROGATE.search(cmdline):
+        yield Problem(
+            path, f"holds a NUL at character {cmdline.index(chr(0)) + 1}, which no command line can"
+        )
+    elif not _is_text(cmdline):
         yield Problem(path, "holds half of a surrogate pair, which is no character")
-    elif len(cmdline) * 4 >= MAX_ARGUMENT_BYTES and len(cmdline.encode()) >= MAX_ARGUMENT_BYTES:
+    elif len(cmdline.encode()) >= MAX_ARGUMENT_BYTES:
         yield Problem(
             path,
             f"takes {len(cmdline.encode())} bytes; the kernel passes on at most {MAX_ARGUMENT_BYTES - 1}",
             "put the script into a file and run that",
         )
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _constraint_problems(task: Task) -> Iterator[Problem]:

@@ -20,9 +20,10 @@ MAX_PASSES = 100
 #: pass; the kernel takes no command line beyond 128 KiB anyway (``MAX_ARG_STRLEN``).
 MAX_LENGTH = 1 << 20
 
-_TEMPLATE = re.compile(r"{{(&)?([^{}]+?)\1?}}")
-_COMPONENT = re.compile(r"(\.[^\d\W]\w*|\[[\w\-./]+\])")
-_START = re.compile(r"[a-zA-Z_]")
+# Compiled at their first use, by ``re`` itself: most texts hold no reference.
+_TEMPLATE = r"{{(&)?([^{}]+?)\1?}}"
+_COMPONENT = r"(\.[^\d\W]\w*|\[[\w\-./]+\])"
+_START = r"[a-zA-Z_]"
 
 
 class BadTemplate(ValueError):
@@ -35,8 +36,8 @@ def parse_address(address: str) -> Address:
     Raises:
         BadTemplate: it is not one.
     """
-    text = "." + address if _START.match(address) else address
-    parts = _COMPONENT.split(text)
+    text = "." + address if re.match(_START, address) else address
+    parts = re.split(_COMPONENT, text)
     if not address or any(parts[0::2]):
         raise BadTemplate(
             f"{{{{{address}}}}} is not a reference such as {{{{name}}}}, {{{{a.b}}}} or {{{{a[b]}}}}; "
@@ -54,7 +55,7 @@ def references(text: str) -> tuple[str, ...]:
     """The addresses *text* refers to, as written, in order, each once; literal ``{{&x}}`` is none."""
     if "{{" not in text:
         return ()
-    return tuple(dict.fromkeys(found[2] for found in _TEMPLATE.finditer(text) if not found[1]))
+    return tuple(dict.fromkeys(found[2] for found in re.finditer(_TEMPLATE, text) if not found[1]))
 
 
 def resolve(
@@ -86,7 +87,7 @@ def resolve(
 
     for _ in range(MAX_PASSES):
         unknown.clear()
-        before, text = text, _TEMPLATE.sub(replaced, text)
+        before, text = text, re.sub(_TEMPLATE, replaced, text)
         if len(text) > MAX_LENGTH:
             raise BadTemplate(f"its references grow beyond {MAX_LENGTH} characters: do they go in a circle?")
         if all(address in unknown for address in references(before)):
@@ -95,7 +96,7 @@ def resolve(
         circle = ", ".join(f"{{{{{address}}}}}" for address in known)
         raise BadTemplate(f"its references go in a circle: {circle}")
     if not keep_literals:
-        text = _TEMPLATE.sub(lambda found: "{{" + found[2] + "}}" if found[1] else found[0], text)
+        text = re.sub(_TEMPLATE, lambda found: "{{" + found[2] + "}}" if found[1] else found[0], text)
     return text, tuple(unknown)
 
 
