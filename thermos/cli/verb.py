@@ -1,0 +1,110 @@
+"""What a verb of the ``thermos`` command is: how it is parsed, what it does, what its exit codes are."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, NoReturn
+
+from thermos.errors import ExitCode
+
+#: Every verb, in the order in which help shows them; ``thermos.cli.NAME`` is its module.
+NAMES: Final = (
+    "run", "simplerun", "status", "why", "tail", "kill", "inspect", "read", "gc", "completion", "help",
+)  # fmt: skip
+
+
+class Verb(NamedTuple):
+    """One verb; ``execute`` prints and returns the exit code, and may raise any ThermosError."""
+
+    name: str
+    #: One line, for the list of verbs.
+    summary: str
+    #: What it does, in plain paragraphs.
+    description: str
+    #: Shell lines, each of which works.
+    example: str
+    exit_codes: tuple[ExitCode, ...]
+    configure: Callable[[argparse.ArgumentParser], None]
+    execute: Callable[[argparse.Namespace], int]
+
+
+def load(name: str) -> Verb:
+    """The verb of that name, one of :data:`NAMES`."""
+    from importlib import import_module
+
+    verb = import_module(f"thermos.cli.{name.replace('-', '_')}").VERB
+    assert isinstance(verb, Verb)
+    return verb
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, with one sentence for a wrong command line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to read on; ends the program."""
+        self.exit(ExitCode.USAGE, f"{self.prog}: {message}; `{self.prog} --help` explains\n")
+
+
+def default_state_dir() -> str:
+    """Where an unprivileged user's tasks are kept: ``thermos`` below the XDG state directory."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(base, "thermos")
+
+
+def default_root() -> str:
+    """The checkpoint root unless ``--root`` names one."""
+    from detectors.roots import DEFAULT_ROOT
+
+    return DEFAULT_ROOT if os.geteuid() == 0 else default_state_dir()
+
+
+def add_roots(parser: argparse.ArgumentParser, mesos: bool = True) -> None:
+    """The options that every verb understands, before its name as well as after it."""
+    group = parser.add_argument_group("where tasks are looked for")
+    group.add_argument(
+        "--root",
+        metavar="PATH",
+        default=None,
+        help="checkpoint root; default: /var/run/thermos as root, else $XDG_STATE_HOME/thermos "
+        "or ~/.local/state/thermos",
+    )
+    group.add_argument(
+        "--mesos-root",
+        "--mesos_root",
+        metavar="PATH",
+        default=None,
+        help="work directory of a Mesos agent, whose sandboxes are searched too; default: /var/lib/mesos",
+    )
+
+
+def build_parser(verb: Verb) -> argparse.ArgumentParser:
+    """The parser of one verb, with its example and exit codes behind the options."""
+    codes = "\n".join(f"  {int(code):>3}  {code.doc}" for code in verb.exit_codes)
+    options: dict[str, Any] = {}
+    if sys.version_info >= (3, 14):
+        options["color"] = False
+    parser = Parser(
+        prog=f"thermos {verb.name}",
+        description=verb.description,
+        epilog=f"example:\n{_indent(verb.example)}\n\nexit codes:\n{codes}\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        **options,
+    )
+    verb.configure(parser)
+    add_roots(parser)
+    return parser
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.strip().splitlines())
+
+
+def parse(verb: Verb, argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of *verb*; ends the program, as argparse does, on ``--help`` and on mistakes."""
+    args = build_parser(verb).parse_args(list(argv))
+    args.root = os.path.abspath(args.root or default_root())
+    return args
