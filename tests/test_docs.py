@@ -1,4 +1,4 @@
-"""Documents say what is there: links lead somewhere, commands exist, nothing is spoken of that readers lack."""
+"""Documents say what is there: links lead somewhere, commands exist, nothing is about what readers lack."""
 
 from __future__ import annotations
 
