@@ -37,7 +37,7 @@ def is_terminal(stream: IO[str] | None = None) -> bool:
 
 
 def has_colour(stream: IO[str] | None = None) -> bool:
-    """Whether to use colours: on a terminal, unless ``NO_COLOR`` (no-color.org) or ``TERM=dumb`` forbid it."""
+    """Whether to use colours: on a terminal, unless ``NO_COLOR`` (no-color.org) or ``TERM=dumb`` forbid."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
