@@ -1,1 +1,1 @@
-"""Pure decisions: the planner, the state machines and the folds over their records. Touches nothing outside its arguments."""
+"""Pure decisions: planner, state machines and the folds over records. Touches nothing outside its arguments."""
