@@ -8,7 +8,8 @@ The union's last field, 100, is a CRC-32C over all bytes of the frame before tha
 as a signed i32. A frame without one is legal: the original writes such, and may append to our streams.
 
 A last frame that is incomplete was torn by a crash: whoever owns the stream cuts it off. Anything else that
-cannot be read is damage, after which nothing is believed.
+cannot be read is damage, after which nothing is believed. So is a last frame whose record ends before its
+length says: that length is wrong, and good frames may follow.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ _CHECKSUM_BYTES: Final = _CHECKSUM.size  # field head, checksum, STOP
 
 
 class Damage(NamedTuple):
-    """Where a stream stops making sense. ``torn``: its last frame is only incomplete, as a crash leaves it."""
+    """Where a stream stops making sense. ``torn``: its last frame is only incomplete, as crashes leave it."""
 
     offset: int
     detail: str
@@ -142,7 +143,7 @@ class Damage(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A record and the offset of its frame. ``record`` is None for one of a kind that this version does not know."""
+    """A record and the offset of its frame. ``record`` is None for one of a kind unknown to this version."""
 
     offset: int
     record: Record | None
@@ -179,7 +180,6 @@ def decode_payload(frame: bytes) -> Record | None:
     """The record in *frame* (length prefix included); None for a kind unknown here. Raises FrameError."""
     offset = 4
     record: Any = None
-    checked = False
     try:
         while (kind := frame[offset]) != STOP:
             union_id = _FIELD.unpack_from(frame, offset)[1]
@@ -188,11 +188,14 @@ def decode_payload(frame: bytes) -> Record | None:
                 actual = crc32c(frame[:offset])
                 if stored != actual:
                     raise FrameError(f"checksum is {stored:08x}, should be {actual:08x}")
-                checked = True
                 offset += 7
-                continue
+                if frame[offset] != STOP:
+                    raise FrameError("a field follows the checksum, which must be the last")
+                break
+            if kind != STRUCT:  # or a damaged id would turn a checksum into a field to be skipped
+                raise FrameError(f"field {union_id} of the record is of Thrift type {kind}, not a struct")
             struct = UNION.get(union_id)
-            if struct is None or kind != STRUCT or record is not None or checked:
+            if struct is None or record is not None:
                 offset = skip(kind, frame, offset + 3)
                 continue
             record, offset = decode_struct(struct, frame, offset + 3)
@@ -208,6 +211,17 @@ def decode_payload(frame: bytes) -> Record | None:
             raise
         raise FrameError(f"the record does not end within its frame ({error})") from None
     return record  # type: ignore[no-any-return]
+
+
+def _is_whole(start: bytes) -> bool:
+    """Whether the union in *start*, of which a frame's length says there is more, ends within it."""
+    offset = 4
+    try:
+        while (kind := start[offset]) != STOP:
+            offset = skip(kind, start, offset + 3)
+    except (ThriftError, IndexError, StructError):
+        return False
+    return True
 
 
 class Decoder:
@@ -228,9 +242,8 @@ class Decoder:
         while end - position >= 4:
             size = _LENGTH.unpack_from(data, position)[0]
             if size > MAX_PAYLOAD_BYTES:
-                self.damage = Damage(
-                    self.offset, f"a frame of {size} bytes is longer than the {MAX_PAYLOAD_BYTES} allowed", torn=False
-                )
+                detail = f"a frame of {size} bytes is longer than the {MAX_PAYLOAD_BYTES} allowed"
+                self.damage = Damage(self.offset, detail, torn=False)
                 break
             behind = position + 4 + size
             if behind > end:
@@ -251,9 +264,14 @@ class Decoder:
         if self.damage is None and self._rest:
             have = len(self._rest)
             if have < 4:
-                return Damage(self.offset, f"the stream ends within a frame's length ({have} of 4 bytes)", torn=True)
+                detail = f"the stream ends within a frame's length ({have} of 4 bytes)"
+                return Damage(self.offset, detail, torn=True)
             want = _LENGTH.unpack_from(self._rest)[0]
-            return Damage(self.offset, f"the stream ends within a frame ({have - 4} of {want} bytes)", torn=True)
+            if _is_whole(self._rest):
+                detail = f"a frame's length is {want}, but its record ends before that"
+                return Damage(self.offset, detail, torn=False)
+            detail = f"the stream ends within a frame ({have - 4} of {want} bytes)"
+            return Damage(self.offset, detail, torn=True)
         return self.damage
 
 

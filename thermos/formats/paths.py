@@ -84,6 +84,8 @@ def check_task_id(task_id: str) -> str:
         problems.append("a task id may not be empty")
     if "/" in task_id or task_id in (".", ".."):
         problems.append("a task id is a file name: it may not hold '/' nor be '.' or '..'")
+    elif task_id.startswith("."):  # hidden: neither the original's tools nor ours would list it
+        problems.append("a task id may not start with '.'")
     if any(ch.isspace() or not ch.isprintable() for ch in task_id):
         problems.append("a task id may not hold blanks, line ends or control characters")
     try:

@@ -1,8 +1,8 @@
 """Thrift's TBinaryProtocol for structs given as tables; no dependency, no generated code.
 
-A struct is a sequence of fields, each ``type (1 byte), id (2 bytes, signed, big-endian), value``, ended by type
-0. Source: thrift/doc/specs/thrift-binary-protocol.md (structs only: no message envelope). A reader skips any
-field that it does not know, or whose type is not the one it expects.
+A struct is a sequence of fields, each ``type (1 byte), id (2 bytes, signed, big-endian), value``, ended by
+type 0. Source: thrift/doc/specs/thrift-binary-protocol.md (structs only: no message envelope). A reader skips
+any field that it does not know, or whose type is not the one it expects.
 """
 
 from __future__ import annotations
@@ -48,13 +48,18 @@ class Field:
     __slots__ = ("convert", "doc", "id", "name", "struct", "type")
 
     def __init__(
-        self, id: int, name: str, type: int, struct: StructType | None = None, convert: Callable[[Any], Any] | None = None
+        self,
+        id: int,
+        name: str,
+        type: int,
+        struct: StructType | None = None,
+        convert: Callable[[Any], Any] | None = None,
     ) -> None:
         self.id = id
         self.name = name
         self.type = type
         self.struct = struct  # of a STRUCT
-        self.convert = convert  # raw value → what the attribute holds; raises ValueError on a value it does not know
+        self.convert = convert  # raw value → what the attribute holds; ValueError on one unknown to it
 
 
 class StructType:
@@ -140,15 +145,17 @@ def decode_struct(struct: StructType, data: bytes, offset: int, depth: int = 0) 
                 value, offset = decode_struct(field.struct, data, offset, depth + 1)
             else:
                 value, offset = _string_to_i64(data, offset, depth)
-            values[position] = field.convert(value) if field.convert is not None else value
+            if field.convert is not None:
+                try:
+                    value = field.convert(value)
+                except ValueError as error:
+                    raise ThriftError(f"{struct.name}.{field.name}: {error}") from None
+            values[position] = value
     except (IndexError, StructError):
         raise ThriftError(f"{struct.name} ends early at byte {offset}") from None
     except UnicodeDecodeError as error:
-        raise ThriftError(f"{struct.name} holds a string that is not UTF-8 near byte {offset}: {error}") from None
-    except ThriftError:
-        raise
-    except ValueError as error:
-        raise ThriftError(f"{struct.name}.{field.name}: {error}") from None
+        detail = f"{struct.name} holds a string that is not UTF-8 near byte {offset}: {error}"
+        raise ThriftError(detail) from None
     return struct.factory(*values), offset + 1
 
 
