@@ -223,6 +223,20 @@ def test_a_frame_of_64_mib_is_read_and_one_byte_more_is_damage() -> None:
     assert "67108865" in damage.detail
 
 
+def test_after_damage_nothing_is_kept() -> None:
+    decoder = Decoder()
+    decoder.feed(b"\0\0\0\1\xff")
+    more = bytes(1 << 20)
+    tracemalloc.start()
+    try:
+        for _ in range(8):
+            decoder.feed(more)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < len(more)
+
+
 @pytest.mark.parametrize("size", [0, 1])
 def test_a_frame_too_small_for_any_record_is_damage(size: int) -> None:
     damage = decode(framed(b"\x0c" * size)).damage
