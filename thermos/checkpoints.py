@@ -93,7 +93,11 @@ def fold(stream: checkpoint.Stream, path: str, state: RunnerState, findings: lis
     version = state.header.format_version if state.header is not None else None
     if version is not None and version > checkpoint.VERSION:
         findings.append(
-            Finding(path, None, f"written by a newer version (format {version}, this one knows {checkpoint.VERSION})")
+            Finding(
+                path,
+                None,
+                f"written by a newer version (format {version}, this one knows {checkpoint.VERSION})",
+            )
         )
 
 

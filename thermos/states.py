@@ -66,7 +66,9 @@ PROCESS_MOVES: Final[Mapping[ProcessState | None, frozenset[ProcessState]]] = {
 TASK_MOVES: Final[Mapping[TaskState | None, frozenset[TaskState]]] = {
     None: frozenset({_T.ACTIVE}),
     _T.ACTIVE: frozenset({_T.ACTIVE, _T.CLEANING, _T.KILLED, _T.LOST}),
-    _T.CLEANING: frozenset({_T.CLEANING, _T.ACTIVE, _T.FINALIZING, _T.SUCCESS, _T.FAILED, _T.KILLED, _T.LOST}),
+    _T.CLEANING: frozenset(
+        {_T.CLEANING, _T.ACTIVE, _T.FINALIZING, _T.SUCCESS, _T.FAILED, _T.KILLED, _T.LOST}
+    ),
     _T.FINALIZING: frozenset({_T.FINALIZING, _T.ACTIVE, _T.SUCCESS, _T.FAILED, _T.KILLED, _T.LOST}),
     _T.SUCCESS: frozenset(),
     _T.FAILED: frozenset(),

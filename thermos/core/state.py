@@ -94,11 +94,15 @@ class RunnerState:
         elif isinstance(record, TaskStatus):
             before = self.task_state
             if record.state not in TASK_MOVES[before]:
-                raise IllegalMove(f"task: {before.name if before is not None else 'nothing'} → {record.state.name}")
+                raise IllegalMove(
+                    f"task: {before.name if before is not None else 'nothing'} → {record.state.name}"
+                )
             self.statuses.append(record)
         elif isinstance(record, RunnerHeader):
             if self.header is not None:
-                raise IllegalMove(f"a second header, of task {record.task_id!r}, in the stream of {self.header.task_id!r}")
+                raise IllegalMove(
+                    f"a second header, of task {record.task_id!r}, in the stream of {self.header.task_id!r}"
+                )
             self.header = record
         else:
             self.notes.append(record)

@@ -232,6 +232,11 @@ class Decoder:
         self.damage: Damage | None = None
         self._rest = b""
 
+    @property
+    def fed_to(self) -> int:
+        """Offset behind the last byte that was fed."""
+        return self.offset + len(self._rest)
+
     def feed(self, data: bytes) -> list[Entry]:
         """The records that *data* completes. After damage nothing comes any more; see ``damage``."""
         entries: list[Entry] = []

@@ -1,0 +1,168 @@
+"""Control groups, where this host lets us make them: nothing that a task starts escapes a kill then.
+
+With a version 2 mount (also the controller-less one of a hybrid host) each task has a group and each process
+one below it; ``cgroup.kill`` (Linux 5.14) kills a group whole, and before that a loop over its members does.
+Only with version 1 hierarchies, the ``freezer`` holds the members still while they are killed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+from typing import Final
+
+#: Below the group that the runner itself is in.
+PARENT_NAME: Final = "thermos"
+#: Passes over the members of a group that cannot be killed whole: a fork bomb loses the race well before.
+PASSES: Final = 100
+
+
+def find_base() -> str | None:
+    """The directory below which task groups can be made; None: this host offers none."""
+    unified: str | None = None
+    freezer: str | None = None
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                fields, _, tail = line.partition(" - ")
+                kind, _, options = tail.split(" ", 2)
+                mount = fields.split()[4]
+                if kind == "cgroup2" and unified is None:
+                    unified = mount
+                elif kind == "cgroup" and "freezer" in options.split(",") and freezer is None:
+                    freezer = mount
+        own = _own_groups()
+    except (OSError, ValueError):
+        return None
+    for mount, path in ((unified, own.get("")), (freezer, own.get("freezer"))):
+        if mount is not None and path is not None:
+            base = mount + path.rstrip("/")
+            if os.access(base, os.W_OK) and os.access(f"{base}/cgroup.procs", os.W_OK):
+                return base
+    return None
+
+
+def _own_groups() -> dict[str, str]:
+    """Controller → path of our group; the version 2 group under the empty name."""
+    groups = {}
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            for controller in controllers.split(","):
+                groups[controller] = path
+    return groups
+
+
+def make(path: str) -> bool:
+    """Whether the group *path* is there now, its parents too."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError:
+        return False
+    return os.path.exists(f"{path}/cgroup.procs")
+
+
+def join(path: str) -> None:
+    """Move this process into the group. Raises OSError."""
+    with open(f"{path}/cgroup.procs", "w", encoding="ascii") as file:
+        file.write("0")
+
+
+def members(path: str) -> list[int]:
+    """Pids in the group and those below it."""
+    found = []
+    for directory, _, _ in os.walk(path):
+        try:
+            with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+                found.extend(int(line) for line in file)
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def kill(path: str) -> None:
+    """SIGKILL all of the group and of those below it. Raises nothing: a group that is gone has no members."""
+    try:
+        with open(f"{path}/cgroup.kill", "w", encoding="ascii") as file:
+            file.write("1")
+        return
+    except OSError as error:
+        if error.errno == errno.ENOENT and not os.path.exists(path):
+            return
+    state = f"{path}/freezer.state"
+    frozen = _write(state, "FROZEN")
+    for _ in range(PASSES):
+        pids = members(path)
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)  # it cannot leave the group and be another's while frozen
+            except OSError:
+                pass
+        if not pids or frozen:
+            break
+    if frozen:
+        _write(state, "THAWED")
+
+
+def _write(path: str, text: str) -> bool:
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+        return True
+    except OSError:
+        return False
+
+
+def remove(path: str) -> bool:
+    """Whether the group and those below it are gone; one with members stays."""
+    for directory, _, _ in os.walk(path, topdown=False):
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+    return True
+
+
+def wait_empty(path: str, timeout_s: float) -> None:
+    """Return when the group may have lost a member, or after *timeout_s*. Version 1 tells nobody: only the time."""
+    poll = select.poll()
+    try:
+        events = os.open(f"{path}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        poll.poll(timeout_s * 1000)
+        return
+    poll.register(events, select.POLLPRI)
+    poll.poll(timeout_s * 1000)
+    os.close(events)
+
+
+def oom_kills(path: str | None) -> int | None:
+    """How often the kernel's OOM killer has struck in the nearest group that counts it; None: nobody says."""
+    for file, key in _oom_counters(path):
+        try:
+            with open(file, "rb") as counter:
+                for line in counter:
+                    if line.startswith(key):
+                        return int(line.split()[1])
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _oom_counters(path: str | None) -> list[tuple[str, bytes]]:
+    candidates = []
+    if path is not None:
+        candidates.append((f"{path}/memory.events", b"oom_kill "))
+    try:
+        own = _own_groups()
+    except OSError:
+        own = {}
+    if "" in own:
+        candidates.append((f"/sys/fs/cgroup{own['']}/memory.events", b"oom_kill "))
+    if "memory" in own:
+        candidates.append((f"/sys/fs/cgroup/memory{own['memory']}/memory.oom_control", b"oom_kill "))
+    return candidates

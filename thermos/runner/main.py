@@ -1,0 +1,396 @@
+"""``thermos_runner``: from flags to a task that runs, or goes on."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from thermos.checkpoints import read_task
+from thermos.core.events import Finish, KillRequested, Recovered, Started
+from thermos.core.machine import Identity, Machine
+from thermos.core.state import is_repeat
+from thermos.errors import (
+    CheckpointCorrupt,
+    CheckpointNewer,
+    ExitCode,
+    IllegalMove,
+    NoSpace,
+    NotPermitted,
+    TaskDiffers,
+    TaskInvalid,
+    TaskNotFound,
+    TaskOver,
+    TaskOwned,
+    ThermosError,
+)
+from thermos.formats import checkpoint, paths, task_json
+from thermos.host import beneath, cgroup, linux, proc
+from thermos.host.command import find_user
+from thermos.host.journal import Journal, write_whole
+from thermos.records import RunnerHeader
+from thermos.runner import finish
+from thermos.runner.context import Context
+from thermos.runner.options import parse_ports, parser
+from thermos.runner.supervisor import SIGNALS, Supervisor
+from thermos.schema import Logger, RotatePolicy, Task, problems
+from thermos.states import TaskState
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+#: How long to wait for the lock of a runner that is dead: a child that it had just forked may hold it still.
+ORPHANED_LOCK_S = 10.0
+#: What runner and coordinators ask of the OOM killer: take others first (-1000 would be: never us).
+OOM_SCORE_ADJ = -900
+#: Descriptors a runner wants: it watches each coordinator that an earlier runner forked through one.
+OPEN_FILES = 1 << 16
+
+
+class MissingPort(TaskInvalid):
+    """A port that the task refers to was not given; Aurora's runner exits 101 on it."""
+
+    exit_code = ExitCode.INTERNAL
+
+
+def main(arguments: list[str]) -> int:
+    """Run a task; the exit code."""
+    try:
+        options = parser().parse_args(arguments)
+        try:
+            ports = parse_ports(options.port)
+        except ValueError as error:
+            parser().error(str(error))
+        return _run(options, ports)
+    except ThermosError as error:
+        print(f"thermos_runner: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        failure = _system_error(error)
+        print(f"thermos_runner: {failure}", file=sys.stderr)
+        return failure.exit_code
+    except Exception:  # noqa: BLE001 - the top: whatever it is, it must be told and end in a code
+        print(
+            f"thermos_runner: a fault of ours; please report this:\n{traceback.format_exc()}", file=sys.stderr
+        )
+        return ExitCode.INTERNAL
+
+
+def _system_error(error: OSError) -> ThermosError:
+    where = f"{error.filename}: " if error.filename is not None else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"{where}{error.strerror}; free some space and start again, nothing is lost")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return NotPermitted(f"{where}{error.strerror}; run as its owner, or choose another directory")
+    return ThermosError(f"{where}{error.strerror or error}")
+
+
+def _run(options: Namespace, ports: dict[str, int]) -> int:
+    linux.require_kernel()
+    mask = _block_signals()
+    linux.set_name("thermos-runner")
+    if options.checkpoint_root is None:
+        options.checkpoint_root = paths.DEFAULT_ROOT
+    root = os.path.abspath(options.checkpoint_root)
+    if options.takeover:
+        task, header = _from_disk(root, paths.check_task_id(options.task_id or ""))
+        text = task_json.encode(task)
+    else:
+        text, task = _load(options)
+        task_id = paths.check_task_id(options.task_id or new_task_id(task.name))
+        user = find_user(options.setuid)
+        task = _bind(task, task_id, user.name, ports)
+        if options.sandbox is None:
+            raise TaskInvalid(
+                "command line", ["--sandbox is missing: the directory the task's processes run in"]
+            )
+        sandbox = os.path.abspath(options.sandbox)
+        header = RunnerHeader(
+            task_id=task_id,
+            launch_time_ms=int(time.time() * 1000),
+            sandbox=sandbox,
+            hostname=options.hostname or os.uname().nodename,
+            user=user.name,
+            ports=ports,
+            log_dir=paths.default_log_dir(sandbox),
+            uid=os.geteuid(),
+            format_version=checkpoint.VERSION,
+            cookie=os.urandom(8).hex(),
+        )
+    if os.path.lexists(paths.task_path(root, header.task_id, paths.FINISHED)):
+        raise TaskOver(f"task {header.task_id} is over; `thermos status {header.task_id}` says how it ended")
+    journal = _own(root, header.task_id)
+    stream = journal.read()
+    records = stream.records
+    header = _first_header(records, header, journal.path)
+    if header.cgroup is None and not records and not options.no_cgroup:
+        base = cgroup.find_base()
+        group = f"{base}/{cgroup.PARENT_NAME}/{header.task_id}" if base is not None else None
+        if group is not None and cgroup.make(group):
+            header = header._replace(cgroup=group)
+    task = _agree_on_task(root, header, task)
+    context = _context(options, root, header, task, mask)
+    machine = Machine(task, header, context.identity)
+    try:
+        for record in records:
+            if not is_repeat(machine.state, record):
+                machine.replay(record)
+    except IllegalMove as error:
+        raise CheckpointCorrupt(journal.path, journal.size, str(error)) from None
+    if machine.is_over:
+        finish.move_task_file(root, header.task_id)
+        return ExitCode.OK
+    supervisor = Supervisor(context, machine, journal)
+    if not records:
+        supervisor.put(Started())
+        if header.cgroup is None and not options.no_cgroup:
+            supervisor.note(
+                "host", "no control groups here: what leaves its session is found by its environment"
+            )
+    else:
+        supervisor.put(Recovered())
+        for name, run in machine.live_runs():
+            supervisor.adopt(name, run)
+    if options.kill is not None:
+        supervisor.put(KillRequested(TaskState[options.kill], options.kill_reason, options.kill_budget))
+    del records, stream
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    supervisor.run()
+    return ExitCode.OK
+
+
+def new_task_id(name: str) -> str:
+    """Aurora's automatic task id: name, local time, microseconds."""
+    now = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    return f"{name}-{stamp}.{int(now * 1e6) % 1_000_000:06d}"
+
+
+# -- the task ----------------------------------------------------------------------------------------------------
+
+
+def _load(options: Namespace) -> tuple[str, Task]:
+    path = options.thermos_json
+    if path is None:
+        raise TaskInvalid("command line", ["--thermos_json is missing: the file that holds the task"])
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        detail = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise TaskInvalid(path, [f"cannot be read: {detail}"]) from None
+    return text, task_json.decode(text, path)
+
+
+def _bind(task: Task, task_id: str, user: str, ports: Mapping[str, int]) -> Task:
+    missing = sorted(task_json.ports_wanted(task) - set(ports))
+    if missing:
+        raise MissingPort(
+            f"task {task.name}", [f"port {name!r} is missing: give --port {name}:NUMBER" for name in missing]
+        )
+    bound = task_json.bind_thermos(task, task_id, user, ports)
+    found = problems(bound, ports)
+    if found:
+        raise TaskInvalid(f"task {task.name}", found)
+    return bound
+
+
+def _from_disk(root: str, task_id: str) -> tuple[Task, RunnerHeader]:
+    """Task and header of a task that has run before. Raises TaskNotFound, TaskInvalid, CheckpointCorrupt."""
+    found = read_task(root, task_id, keep_runs=1)
+    header = found.state.header
+    if header is None or header.sandbox is None:
+        detail = str(found.findings[0]) if found.findings else "its checkpoint holds no header"
+        raise TaskNotFound(f"task {task_id} cannot be taken over: {detail}")
+    for where in (paths.ACTIVE, paths.FINISHED):
+        path = paths.task_path(root, task_id, where)
+        try:
+            with open(path, encoding="utf-8") as file:
+                task = task_json.decode(file.read(), path)
+        except FileNotFoundError:
+            continue
+        # Tasks of the original's older versions lie there with their references in them.
+        return task_json.bind_thermos(task, task_id, header.user or "", header.ports or {}), header
+    raise TaskNotFound(f"task {task_id} cannot be taken over: its task file under {root}/tasks is gone")
+
+
+def _agree_on_task(root: str, header: RunnerHeader, task: Task) -> Task:
+    """The task as it lies on disk, written if it is not there yet. Raises TaskDiffers."""
+    path = paths.task_path(root, header.task_id, paths.ACTIVE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            there = task_json.decode(file.read(), path)
+    except FileNotFoundError:
+        write_whole(path, task_json.encode(task).encode())
+        return task
+    there = task_json.bind_thermos(there, header.task_id, header.user or "", header.ports or {})
+    if not task_json.same_task(there, task):
+        raise TaskDiffers(
+            f"task id {header.task_id} belongs to a task with another definition ({path}); "
+            "choose another id, or start it with the definition it has"
+        )
+    return there
+
+
+# -- the checkpoint ----------------------------------------------------------------------------------------------
+
+
+def _own(root: str, task_id: str) -> Journal:
+    """The task's stream, locked. Raises TaskOwned if a runner that lives has it."""
+    for directory in (paths.task_dir(root, paths.ACTIVE), paths.task_dir(root, paths.FINISHED)):
+        os.makedirs(directory, exist_ok=True)
+    directory = paths.checkpoint_dir(root, task_id)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    path = paths.runner_checkpoint(root, task_id)
+    try:
+        return Journal.open(path)
+    except TaskOwned:
+        statuses = read_task(root, task_id, keep_runs=1).state.statuses
+        last = statuses[-1] if statuses else None
+        if last is None or proc.is_alive(last.runner_pid, last.runner_start_ticks):
+            owner = (
+                f"its runner, pid {last.runner_pid}, lives"
+                if last is not None
+                else "another runner is starting it"
+            )
+            raise TaskOwned(f"task {task_id} is owned: {owner}; `thermos kill {task_id}` ends it") from None
+        return Journal.open(path, wait_s=ORPHANED_LOCK_S)
+
+
+def _first_header(records: list[checkpoint.Record], header: RunnerHeader, path: str) -> RunnerHeader:
+    """The header on disk, if there is one: a task stays what its first runner made it. Raises CheckpointNewer."""
+    for record in records:
+        if isinstance(record, RunnerHeader):
+            if record.format_version is not None and record.format_version > checkpoint.VERSION:
+                raise CheckpointNewer(
+                    f"{path} was written by a newer version (format {record.format_version}, this one knows "
+                    f"{checkpoint.VERSION}); upgrade, nothing was changed"
+                )
+            if record.task_id != header.task_id:
+                raise CheckpointCorrupt(path, 0, f"it is the stream of task {record.task_id!r}")
+            return record._replace(sandbox=record.sandbox or header.sandbox)
+    return header
+
+
+# -- the host ----------------------------------------------------------------------------------------------------
+
+
+def _block_signals() -> frozenset[int]:
+    """Signals come by descriptor from here on; those that are ignored (nohup, a shell's &) stay so."""
+    ours = [
+        signum
+        for signum in SIGNALS
+        if signal.getsignal(signum) is not signal.SIG_IGN or signum == signal.SIGCHLD
+    ]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+    return frozenset(int(signum) for signum in before)
+
+
+def _context(
+    options: Namespace, root: str, header: RunnerHeader, task: Task, mask: frozenset[int]
+) -> Context:
+    assert header.sandbox is not None
+    user = find_user(header.user)
+    directory = paths.checkpoint_dir(root, header.task_id)
+    checkpoint_fd = beneath.open_dir(directory)
+    sandbox_fd = _sandbox(header.sandbox, header.task_id, user.uid, user.gid)
+    chroot = bool(options.enable_chroot)
+    container_sandbox = options.container_sandbox or ("/" if chroot else header.sandbox)
+    linux.become_subreaper()
+    pid = os.getpid()
+    logger = Logger(options.process_logger_destination, options.process_logger_mode)
+    if options.rotate_log_size_mb is not None or options.rotate_log_backups is not None:
+        policy = RotatePolicy()
+        if options.rotate_log_size_mb is not None:
+            policy = replace(policy, log_size=options.rotate_log_size_mb << 20)
+        if options.rotate_log_backups is not None:
+            policy = replace(policy, backups=options.rotate_log_backups)
+        logger = replace(logger, rotate=policy)
+    return Context(
+        root=root,
+        task=task,
+        header=header,
+        identity=Identity(pid, os.geteuid(), proc.start_ticks(pid), proc.boot_id(), proc.pid_namespace()),
+        user=user,
+        owner_uid=os.fstat(checkpoint_fd).st_uid,
+        checkpoint_dir_fd=checkpoint_fd,
+        sandbox_fd=sandbox_fd,
+        container_sandbox=container_sandbox,
+        log_directory=_log_directory(header),
+        chroot=chroot,
+        preserve_env=bool(options.preserve_env),
+        default_logger=logger,
+        environment=dict(os.environ),
+        signal_mask=mask,
+        open_files=_raise_open_files(),
+        oom_score_adj=_ask_mercy(),
+        mesos_containerizer=options.mesos_containerizer_path,
+        leash_fd=options.leash_fd,
+        report_fd=options.report_fd,
+        preemption_wait_s=options.preemption_wait,
+    )
+
+
+def _log_directory(header: RunnerHeader) -> str:
+    """The log directory, relative to the sandbox. Raises TaskInvalid if it is elsewhere."""
+    log_dir = header.log_dir or paths.default_log_dir(header.sandbox or "")
+    relative = os.path.relpath(log_dir, header.sandbox)
+    if relative.startswith(".."):
+        raise TaskInvalid(f"task {header.task_id}", [f"its log directory {log_dir} is outside its sandbox"])
+    return relative
+
+
+def _sandbox(path: str, task_id: str, uid: int, gid: int) -> int:
+    """A descriptor of the sandbox; one that we make is the user's, and marked as made for this task."""
+    made = False
+    if not os.path.isdir(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.mkdir(path, 0o755)
+        made = True
+    fd = beneath.open_dir(path)
+    if made:
+        marker = os.open(
+            paths.SANDBOX_MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=fd
+        )
+        os.write(marker, f"{task_id}\n".encode())
+        os.close(marker)
+        if uid != os.geteuid():
+            os.fchown(fd, uid, gid)
+    return fd
+
+
+def _raise_open_files() -> tuple[int, int] | None:
+    """Raise the limit of open files as far as we may; the limits before, which children get back."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for hard in (max(before[1], OPEN_FILES), before[1]):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            return before
+        except (ValueError, OSError):
+            continue
+    return None
+
+
+def _ask_mercy() -> str | None:
+    """Lower our score with the OOM killer; what it was, which children get back. None: not permitted."""
+    path = "/proc/self/oom_score_adj"
+    try:
+        with open(path, encoding="ascii") as file:
+            before = file.read().strip()
+        if int(before) <= OOM_SCORE_ADJ:
+            return None
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(OOM_SCORE_ADJ))
+        return before
+    except (OSError, ValueError):
+        return None

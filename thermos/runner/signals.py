@@ -1,0 +1,128 @@
+"""Signalling on the word of a checkpoint. Records are claims: whoever owns the sandbox may have forged them.
+
+A process is signalled through a pidfd, after its start time, its user and its session or cookie were found to be
+what the record says; a stranger who has the pid now, or whom a forger named, is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+
+from thermos.core.state import Run
+from thermos.host import cgroup, proc
+from thermos.host.command import COOKIE_NAME
+
+#: A record without start ticks is the original's: its processes are those that began within this time of what
+#: it says (``thermos/core/helper.py``: MAX_START_TIME_DRIFT).
+DRIFT_S = 10.0
+#: Passes over what must die: each finds what a dying process left in the meantime.
+PASSES = 20
+
+
+def send(pid: int, signum: int, ticks: int | None, uids: Iterable[int], session: int | None = None) -> bool:
+    """Whether *pid* is who it should be and was sent *signum*."""
+    if pid <= 1 or pid == os.getpid():
+        return False
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        stat = proc.read_stat(pid)
+        if stat is None or stat.state in ("Z", "X"):
+            return False
+        if ticks is not None and stat.start_ticks != ticks:
+            return False
+        if session is not None and stat.session != session:
+            return False
+        if proc.uid_of(pid) not in set(uids):
+            return False
+        signal.pidfd_send_signal(fd, signum)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def coordinator_lives(run: Run, uid: int) -> bool:
+    """Whether the coordinator that *run* names is there, and ours: start time, user, own session."""
+    if run.coordinator_pid is None or run.coordinator_pid <= 1:
+        return False
+    stat = proc.read_stat(run.coordinator_pid)
+    if stat is None or stat.state in ("Z", "X") or proc.uid_of(run.coordinator_pid) != uid:
+        return False
+    if run.coordinator_start_ticks is not None:
+        return stat.start_ticks == run.coordinator_start_ticks
+    if run.fork_time is None:
+        return False
+    return abs(proc.start_time_s(stat.start_ticks) - run.fork_time) < DRIFT_S
+
+
+class Task:
+    """What a task has running beyond its records: found by control group, by session, by cookie."""
+
+    def __init__(self, uids: Iterable[int]) -> None:
+        self._uids = frozenset(uids)
+
+    def terminate(self, run: Run) -> bool:
+        """SIGTERM to the run's shell, and to what it left behind: adopted by its coordinator."""
+        if run.pid is None:
+            return False
+        if run.coordinator_pid is not None:
+            for pid in proc.children(run.coordinator_pid):
+                stat = proc.read_stat(pid)
+                if pid != run.pid and stat is not None and stat.pgrp != run.coordinator_pid:
+                    send(pid, signal.SIGTERM, stat.start_ticks, self._uids)
+        return send(run.pid, signal.SIGTERM, run.pid_start_ticks, self._uids, run.coordinator_pid)
+
+    def kill(self, run: Run, group: str | None, cookie: bytes, has_coordinator: bool) -> None:
+        """SIGKILL the run. A coordinator that lives is left to record it and to reap what remains."""
+        if group is not None:
+            cgroup.kill(group)
+        if has_coordinator:
+            if run.pid is not None:
+                send(run.pid, signal.SIGKILL, run.pid_start_ticks, self._uids, run.coordinator_pid)
+            elif run.coordinator_pid is not None:
+                # It has not started its command: nothing is there to be reaped or recorded.
+                send(run.coordinator_pid, signal.SIGKILL, run.coordinator_start_ticks, self._uids)
+            return
+        self.kill_strays(cookie, run)
+
+    def kill_strays(self, cookie: bytes, run: Run | None = None) -> list[proc.Stat]:
+        """SIGKILL what has lost its coordinator; what is still there after all passes."""
+        found: list[proc.Stat] = []
+        for _ in range(PASSES):
+            found = self.strays(cookie, run)
+            if not found:
+                break
+            for stat in found:
+                send(stat.pid, signal.SIGKILL, stat.start_ticks, self._uids)
+        return found
+
+    def strays(self, cookie: bytes, run: Run | None = None) -> list[proc.Stat]:
+        """Processes of our users that carry *cookie*, or are in the session of *run*, whose coordinator is dead.
+
+        A *cookie* that ends in a dot is that of a whole task.
+        """
+        everything = {stat.pid: stat for stat in proc.snapshot()}
+        session = run.coordinator_pid if run is not None else None
+        since = run.coordinator_start_ticks or 0 if run is not None else 0
+        if session in everything and everything[session].start_ticks != since:
+            session = None  # the number is another's by now
+        me = os.getpid()
+        found = []
+        for stat in everything.values():
+            if stat.pid == me or stat.state in ("Z", "X"):
+                continue
+            if stat.session != session or stat.start_ticks < since:
+                carried = proc.environ_value(stat.pid, COOKIE_NAME.encode())
+                if carried is None or not (
+                    carried == cookie or (cookie[-1:] == b"." and carried.startswith(cookie))
+                ):
+                    continue
+            if proc.uid_of(stat.pid) in self._uids:
+                found.append(stat)
+        return found
