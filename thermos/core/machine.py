@@ -152,27 +152,19 @@ class Machine:
         if state is None or last is None:
             self._record_task(TaskState.ACTIVE)
         else:
-            self._record_task(
-                state, forced_end=last.forced_end, deadline_ms=last.deadline_ms, reason="taken over"
-            )
+            self._record_task(state, forced_end=last.forced_end, deadline_ms=last.deadline_ms, reason="taken over")
         if self.state.header is None:
             self._record(self._header)
         for name, history in self.state.processes.items():
             plan = self._plan_of(name)
             if plan is not None and plan.progress[name] is Progress.THROTTLED:
-                self._actions.append(
-                    Wake(_PROCESS + name, self._restarts.remaining_s(name, history, self._now_s))
-                )
+                self._actions.append(Wake(_PROCESS + name, self._restarts.remaining_s(name, history, self._now_s)))
         if state in (TaskState.CLEANING, TaskState.FINALIZING) and last is not None:
             budget_s = float(self.task.finalization_wait)
             begun_ms = last.timestamp_ms
-            deadline_ms = (
-                last.deadline_ms if last.deadline_ms is not None else begun_ms + int(budget_s * 1000)
-            )
+            deadline_ms = last.deadline_ms if last.deadline_ms is not None else begun_ms + int(budget_s * 1000)
             # A clock that jumped neither cuts the budget short nor stretches it.
-            left_s = min(
-                max(deadline_ms / 1000 - self._now_s, 0.0), max((deadline_ms - begun_ms) / 1000, 0.0)
-            )
+            left_s = min(max(deadline_ms / 1000 - self._now_s, 0.0), max((deadline_ms - begun_ms) / 1000, 0.0))
             self._actions.append(Wake(DEADLINE, left_s))
         if state is TaskState.CLEANING:
             self._actions.append(SweepOrphans(kill=False))
@@ -337,9 +329,7 @@ class Machine:
     def _is_cleaning_up(self, name: str) -> bool:
         """True when *name* should no longer run: its plan's time is over."""
         state = self.state.task_state
-        return state is TaskState.CLEANING or (
-            state is TaskState.FINALIZING and name in self.regular.processes
-        )
+        return state is TaskState.CLEANING or (state is TaskState.FINALIZING and name in self.regular.processes)
 
     def _follow(self, status: ProcessStatus) -> None:
         """Keep the plans and the restart delays abreast of the records."""
@@ -365,15 +355,9 @@ class Machine:
         if isinstance(record, ProcessStatus):
             self._follow(record)
             plan = self._plan_of(record.process)
-            if (
-                record.state.is_terminal
-                and plan is not None
-                and plan.progress[record.process] is Progress.THROTTLED
-            ):
+            if record.state.is_terminal and plan is not None and plan.progress[record.process] is Progress.THROTTLED:
                 history = self.state.processes[record.process]
-                self._actions.append(
-                    Wake(_PROCESS + record.process, self._restarts.delay_s(record.process, history))
-                )
+                self._actions.append(Wake(_PROCESS + record.process, self._restarts.delay_s(record.process, history)))
 
     def _record_process(
         self,

@@ -94,9 +94,7 @@ class RunnerState:
         elif isinstance(record, TaskStatus):
             before = self.task_state
             if record.state not in TASK_MOVES[before]:
-                raise IllegalMove(
-                    f"task: {before.name if before is not None else 'nothing'} → {record.state.name}"
-                )
+                raise IllegalMove(f"task: {before.name if before is not None else 'nothing'} → {record.state.name}")
             self.statuses.append(record)
         elif isinstance(record, RunnerHeader):
             if self.header is not None:

@@ -36,9 +36,9 @@ def find_base() -> str | None:
         own = _own_groups()
     except (OSError, ValueError):
         return None
-    for mount, path in ((unified, own.get("")), (freezer, own.get("freezer"))):
-        if mount is not None and path is not None:
-            base = mount + path.rstrip("/")
+    for found, path in ((unified, own.get("")), (freezer, own.get("freezer"))):
+        if found is not None and path is not None:
+            base = found + path.rstrip("/")
             if os.access(base, os.W_OK) and os.access(f"{base}/cgroup.procs", os.W_OK):
                 return base
     return None
@@ -72,7 +72,7 @@ def join(path: str) -> None:
 
 def members(path: str) -> list[int]:
     """Pids in the group and those below it."""
-    found = []
+    found: list[int] = []
     for directory, _, _ in os.walk(path):
         try:
             with open(f"{directory}/cgroup.procs", encoding="ascii") as file:

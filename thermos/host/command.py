@@ -28,7 +28,7 @@ class User:
 
 def current_user() -> User:
     """The user this program runs as; a uid without a name gets one made of its number."""
-    import pwd  # noqa: PLC0415
+    import pwd
 
     uid = os.geteuid()
     try:
@@ -43,18 +43,14 @@ def find_user(name: str | None) -> User:
     me = current_user()
     if name is None or name == me.name:
         return me
-    import pwd  # noqa: PLC0415
+    import pwd
 
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        raise UnknownUser(
-            f"there is no user {name!r} on this host; create it, or name another one to run as"
-        ) from None
+        raise UnknownUser(f"there is no user {name!r} on this host; create it, or name another one to run as") from None
     if me.uid != 0:
-        raise NotPermitted(
-            f"only root can run a task as another user: this is {me.name!r}, asked for was {name!r}"
-        )
+        raise NotPermitted(f"only root can run a task as another user: this is {me.name!r}, asked for was {name!r}")
     groups = os.getgrouplist(name, entry.pw_gid)
     return User(name, entry.pw_uid, entry.pw_gid, entry.pw_dir, tuple(groups))
 

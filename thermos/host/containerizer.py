@@ -33,7 +33,7 @@ def knows_launch_info(containerizer: str) -> bool:
 
 def wrap(containerizer: str, cmdline: str, user: str, working_directory: str, launch_info: bool) -> list[str]:
     """The words that run *cmdline* within the image of this container; *launch_info*: the newer form."""
-    import json  # noqa: PLC0415 - only tasks with an image pay for it
+    import json
 
     rootfs = os.path.join(os.environ.get("MESOS_DIRECTORY", "/"), IMAGE_DIRECTORY)
     arguments = [BASH, "-c", cmdline]

@@ -81,9 +81,7 @@ class _Coordinator:
         self.seq = job.seq
         self.pid = os.getpid()
         name = coordinator_name(job.process)
-        self.journal = Journal.open(
-            name, dir_fd=job.checkpoint_dir_fd, wait_s=LOCK_WAIT_S, reserve_bytes=RESERVE_BYTES
-        )
+        self.journal = Journal.open(name, dir_fd=job.checkpoint_dir_fd, wait_s=LOCK_WAIT_S, reserve_bytes=RESERVE_BYTES)
         self.journal.seek_end()
         self.fork_time = fork_time
         self.oom_before = cgroup.oom_kills(job.cgroup_dir)
@@ -197,9 +195,7 @@ class _Coordinator:
     def _ended(self, wait_status: int, usage: resource.struct_rusage) -> None:
         stop_time = time.time()
         code = os.waitstatus_to_exitcode(wait_status)
-        state = (
-            ProcessState.SUCCESS if code == 0 else ProcessState.FAILED if code > 0 else ProcessState.KILLED
-        )
+        state = ProcessState.SUCCESS if code == 0 else ProcessState.FAILED if code > 0 else ProcessState.KILLED
         tail: str | None = None
         note: str | None = None
         oom: bool | None = None
@@ -213,7 +209,7 @@ class _Coordinator:
             signal=-code if code < 0 else None,
             core_dumped=os.WCOREDUMP(wait_status) if code < 0 else None,
             oom_killed=oom,
-            peak_rss_bytes=usage.ru_maxrss * 1024,
+            peak_rss_bytes=_peak_rss_bytes(usage),
             user_cpu_s=usage.ru_utime,
             system_cpu_s=usage.ru_stime,
             run_s=max(stop_time - self.start_time, 0.0),
@@ -348,6 +344,15 @@ class _Coordinator:
             os.write(self.announce_fd, self.pid.to_bytes(4, "little"))
         except OSError:
             pass
+
+
+def _peak_rss_bytes(usage: resource.struct_rusage) -> int | None:
+    """The peak of the run's largest process; None below our own size, which the kernel counts into it.
+
+    A forked child starts with our memory, and ``ru_maxrss`` survives its exec (linux/fs/exec.c).
+    """
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage.ru_maxrss * 1024 if usage.ru_maxrss > ours * 1.05 else None
 
 
 def _become_command(job: Job, child_fds: list[int], hold_fd: int) -> None:

@@ -25,9 +25,7 @@ IN_MOVE_SELF: Final = 0x800
 IN_IGNORED: Final = 0x8000
 IN_Q_OVERFLOW: Final = 0x4000
 #: What changes what a directory holds, or a file in it.
-CHANGES: Final = (
-    IN_MODIFY | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF
-)
+CHANGES: Final = IN_MODIFY | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF
 #: How long one wait lasts where there is no inotify.
 POLL_S: Final = 2.0
 

@@ -27,9 +27,7 @@ STREAMS: Final = ("stdout", "stderr")
 class RotatingFile:
     """A log file that is put aside when it has reached its size: ``stdout`` is always the live one."""
 
-    def __init__(
-        self, dir_fd: int, name: str, limit_bytes: int, backups: int, owner: tuple[int, int] | None
-    ) -> None:
+    def __init__(self, dir_fd: int, name: str, limit_bytes: int, backups: int, owner: tuple[int, int] | None) -> None:
         self.name = name
         self.dropped_bytes = 0
         self.trouble: OSError | None = None
@@ -142,9 +140,7 @@ class Sinks:
             try:
                 self.dir_fd = make_dirs(sandbox_fd, directory, 0o755, owner)
             except OSError as error:
-                self.troubles.append(
-                    f"log directory {directory}: {error.strerror or error}; output is dropped"
-                )
+                self.troubles.append(f"log directory {directory}: {error.strerror or error}; output is dropped")
         for number, name in enumerate(STREAMS, start=1):
             if destination == "console":
                 self.child_fds.append(number)
@@ -218,9 +214,7 @@ class Sinks:
             before = file.trouble
             file.write(data)
             if file.trouble is not None and before is None:
-                self.troubles.append(
-                    f"log {file.name}: {file.trouble.strerror}; output is dropped until there is room"
-                )
+                self.troubles.append(f"log {file.name}: {file.trouble.strerror}; output is dropped until there is room")
         return True
 
     def stderr_tail(self) -> tuple[str | None, str | None]:
@@ -244,7 +238,7 @@ class Sinks:
 
 def compress(dir_fd: int, name: str) -> None:
     """Write ``NAME.gz.part`` from *name*, both below *dir_fd*. Runs in a child of its own. Raises OSError."""
-    import gzip  # noqa: PLC0415 - 1 MB that only this child pays
+    import gzip
 
     os.nice(19)
     source = open_regular(dir_fd, name, os.O_RDONLY)

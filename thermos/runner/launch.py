@@ -20,9 +20,7 @@ class Launcher:
     def __init__(self, context: Context, inherited: list[int]) -> None:
         self._context = context
         self._inherited = inherited  # descriptors of the runner that no coordinator may keep
-        self._processes = {
-            process.name: (index, process) for index, process in enumerate(context.task.processes)
-        }
+        self._processes = {process.name: (index, process) for index, process in enumerate(context.task.processes)}
         self._go: tuple[int, int] | None = None
         containerizer = context.mesos_containerizer
         self._launch_info = containerizer is not None and knows_launch_info(containerizer)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from thermos.checkpoints import read_task
-from thermos.core.events import Finish, KillRequested, Recovered, Started
+from thermos.core.events import KillRequested, Recovered, Started
 from thermos.core.machine import Identity, Machine
 from thermos.core.state import is_repeat
 from thermos.errors import (
@@ -36,7 +36,7 @@ from thermos.formats import checkpoint, paths, task_json
 from thermos.host import beneath, cgroup, linux, proc
 from thermos.host.command import find_user
 from thermos.host.journal import Journal, write_whole
-from thermos.records import RunnerHeader
+from thermos.records import Record, RunnerHeader
 from thermos.runner import finish
 from thermos.runner.context import Context
 from thermos.runner.options import parse_ports, parser
@@ -78,9 +78,7 @@ def main(arguments: list[str]) -> int:
         print(f"thermos_runner: {failure}", file=sys.stderr)
         return failure.exit_code
     except Exception:  # noqa: BLE001 - the top: whatever it is, it must be told and end in a code
-        print(
-            f"thermos_runner: a fault of ours; please report this:\n{traceback.format_exc()}", file=sys.stderr
-        )
+        print(f"thermos_runner: a fault of ours; please report this:\n{traceback.format_exc()}", file=sys.stderr)
         return ExitCode.INTERNAL
 
 
@@ -109,9 +107,7 @@ def _run(options: Namespace, ports: dict[str, int]) -> int:
         user = find_user(options.setuid)
         task = _bind(task, task_id, user.name, ports)
         if options.sandbox is None:
-            raise TaskInvalid(
-                "command line", ["--sandbox is missing: the directory the task's processes run in"]
-            )
+            raise TaskInvalid("command line", ["--sandbox is missing: the directory the task's processes run in"])
         sandbox = os.path.abspath(options.sandbox)
         header = RunnerHeader(
             task_id=task_id,
@@ -133,7 +129,7 @@ def _run(options: Namespace, ports: dict[str, int]) -> int:
     header = _first_header(records, header, journal.path)
     if header.cgroup is None and not records and not options.no_cgroup:
         base = cgroup.find_base()
-        group = f"{base}/{cgroup.PARENT_NAME}/{header.task_id}" if base is not None else None
+        group = f"{base}/{cgroup.PARENT_NAME}/{header.cookie}" if base is not None else None
         if group is not None and cgroup.make(group):
             header = header._replace(cgroup=group)
     task = _agree_on_task(root, header, task)
@@ -152,9 +148,7 @@ def _run(options: Namespace, ports: dict[str, int]) -> int:
     if not records:
         supervisor.put(Started())
         if header.cgroup is None and not options.no_cgroup:
-            supervisor.note(
-                "host", "no control groups here: what leaves its session is found by its environment"
-            )
+            supervisor.note("host", "no control groups here: what leaves its session is found by its environment")
     else:
         supervisor.put(Recovered())
         for name, run in machine.live_runs():
@@ -258,16 +252,12 @@ def _own(root: str, task_id: str) -> Journal:
         statuses = read_task(root, task_id, keep_runs=1).state.statuses
         last = statuses[-1] if statuses else None
         if last is None or proc.is_alive(last.runner_pid, last.runner_start_ticks):
-            owner = (
-                f"its runner, pid {last.runner_pid}, lives"
-                if last is not None
-                else "another runner is starting it"
-            )
+            owner = f"its runner, pid {last.runner_pid}, lives" if last is not None else "another runner is starting it"
             raise TaskOwned(f"task {task_id} is owned: {owner}; `thermos kill {task_id}` ends it") from None
         return Journal.open(path, wait_s=ORPHANED_LOCK_S)
 
 
-def _first_header(records: list[checkpoint.Record], header: RunnerHeader, path: str) -> RunnerHeader:
+def _first_header(records: list[Record], header: RunnerHeader, path: str) -> RunnerHeader:
     """The header on disk, if there is one: a task stays what its first runner made it. Raises CheckpointNewer."""
     for record in records:
         if isinstance(record, RunnerHeader):
@@ -287,18 +277,12 @@ def _first_header(records: list[checkpoint.Record], header: RunnerHeader, path: 
 
 def _block_signals() -> frozenset[int]:
     """Signals come by descriptor from here on; those that are ignored (nohup, a shell's &) stay so."""
-    ours = [
-        signum
-        for signum in SIGNALS
-        if signal.getsignal(signum) is not signal.SIG_IGN or signum == signal.SIGCHLD
-    ]
+    ours = [signum for signum in SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN or signum == signal.SIGCHLD]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
     return frozenset(int(signum) for signum in before)
 
 
-def _context(
-    options: Namespace, root: str, header: RunnerHeader, task: Task, mask: frozenset[int]
-) -> Context:
+def _context(options: Namespace, root: str, header: RunnerHeader, task: Task, mask: frozenset[int]) -> Context:
     assert header.sandbox is not None
     user = find_user(header.user)
     directory = paths.checkpoint_dir(root, header.task_id)
@@ -359,9 +343,7 @@ def _sandbox(path: str, task_id: str, uid: int, gid: int) -> int:
         made = True
     fd = beneath.open_dir(path)
     if made:
-        marker = os.open(
-            paths.SANDBOX_MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=fd
-        )
+        marker = os.open(paths.SANDBOX_MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=fd)
         os.write(marker, f"{task_id}\n".encode())
         os.close(marker)
         if uid != os.geteuid():

@@ -37,9 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add("--enable_chroot", action="store_true", help="its processes see the sandbox as /")
     add("--mesos_containerizer_path", metavar="PATH", help="run its processes in the image of this container")
     add("--preserve_env", action="store_true", help="give its processes our environment")
-    add(
-        "--port", metavar="NAME:PORT", action="append", default=[], help="a port by its name; may be repeated"
-    )
+    add("--port", metavar="NAME:PORT", action="append", default=[], help="a port by its name; may be repeated")
     add("--hostname", metavar="NAME", help="name of this host, for the record")
     add("--process_logger_destination", choices=LOGGER_DESTINATIONS, default="file")
     add("--process_logger_mode", choices=LOGGER_MODES, default="standard")

@@ -119,9 +119,7 @@ class Task:
                 continue
             if stat.session != session or stat.start_ticks < since:
                 carried = proc.environ_value(stat.pid, COOKIE_NAME.encode())
-                if carried is None or not (
-                    carried == cookie or (cookie[-1:] == b"." and carried.startswith(cookie))
-                ):
+                if carried is None or not (carried == cookie or (cookie[-1:] == b"." and carried.startswith(cookie))):
                     continue
             if proc.uid_of(stat.pid) in self._uids:
                 found.append(stat)

@@ -33,7 +33,7 @@ from thermos.core.events import (
 )
 from thermos.core.machine import Machine
 from thermos.core.state import Run
-from thermos.host import cgroup, linux, proc
+from thermos.host import linux, proc
 from thermos.host.journal import Journal
 from thermos.records import Note, Record
 from thermos.runner import finish, signals
@@ -207,9 +207,7 @@ class Supervisor:
             self._leaky = True
             if self.is_of_other_boot(run):
                 return  # nothing of it can be running, and its pids are others' now
-        self._live.kill(
-            run, self._launcher.cgroup_of(process), self._launcher.cookie_of(process), has_coordinator
-        )
+        self._live.kill(run, self._launcher.cgroup_of(process), self._launcher.cookie_of(process), has_coordinator)
 
     def _sweep(self, signum: int) -> None:
         """Signal orphans that a dead coordinator left to us, their sub-reaper."""
@@ -217,9 +215,7 @@ class Supervisor:
             return
         for pid in proc.children(os.getpid()):
             if pid not in self._coordinators:
-                signals.send(
-                    pid, signum, proc.start_ticks(pid), {self.context.owner_uid, self.context.user.uid}
-                )
+                signals.send(pid, signum, proc.start_ticks(pid), {self.context.owner_uid, self.context.user.uid})
 
     def _end_if_written(self) -> None:
         """Leave, once the task's last record is on disk."""
@@ -402,9 +398,7 @@ class Supervisor:
     def _adopt_without_descriptor(self, process: str, run: Run, pid: int) -> None:
         """No descriptor is left to wait on: look once a second, and say so."""
         if not self._unwatched:
-            self.note(
-                "limit", "too few file descriptors to watch all coordinators; looking at them every second"
-            )
+            self.note("limit", "too few file descriptors to watch all coordinators; looking at them every second")
         self._coordinators[pid] = process
         self._unwatched.add(pid)
         self._timers.set(_ALIVE, time.monotonic() + RETRY_S)
