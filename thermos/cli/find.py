@@ -92,7 +92,5 @@ def find_task(args: argparse.Namespace, task_id: str) -> Found:
         return starting[0]
     if starting:
         names = ", ".join(task.task_id for task in starting[:5]) + (", …" if len(starting) > 5 else "")
-        raise TaskNotFound(
-            f"{len(starting)} tasks have ids that start with {task_id!r} ({names}); give one in full"
-        )
+        raise TaskNotFound(f"{len(starting)} tasks have ids that start with {task_id!r} ({names}); give one in full")
     raise TaskNotFound(f"no task {task_id!r} under {places(args)}; `thermos status` lists those there are")

@@ -26,9 +26,7 @@ _PROCESS_STATUS = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint_file", help="a runner's or a coordinator's stream")
-    parser.add_argument(
-        "--simple", action="store_true", help="print the records one by one, as they lie in the file"
-    )
+    parser.add_argument("--simple", action="store_true", help="print the records one by one, as they lie in the file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -137,9 +135,7 @@ def execute(args: argparse.Namespace) -> int:
         data, _ = read_stream(os.path.realpath(path))
     except (OSError, ValueError) as error:
         detail = getattr(error, "strerror", None) or str(error)
-        raise TaskNotFound(
-            f"cannot read {path}: {detail}; streams lie under ROOT/checkpoints/TASK_ID/"
-        ) from None
+        raise TaskNotFound(f"cannot read {path}: {detail}; streams lie under ROOT/checkpoints/TASK_ID/") from None
     stream = checkpoint.decode(data)
     findings: list[Finding] = []
     state = RunnerState()

@@ -102,9 +102,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], paint: Any = Non
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = []
     for number, row in enumerate([header, *rows]):
-        cells = [
-            text if column == len(row) - 1 else text.ljust(widths[column]) for column, text in enumerate(row)
-        ]
+        cells = [text if column == len(row) - 1 else text.ljust(widths[column]) for column, text in enumerate(row)]
         if paint is not None and number:
             cells = [paint(number - 1, column, cell) for column, cell in enumerate(cells)]
         lines.append("  ".join(cells).rstrip())

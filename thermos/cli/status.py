@@ -249,9 +249,7 @@ VERB = Verb(
     "Show the tasks that run or ran on this host. Away from a terminal the output is that of Aurora's "
     "thermos, which scripts parse; on one it is a table, unless --verbosity asks for more. "
     "What a damaged checkpoint still tells is shown, and the damage is told on stderr.",
-    "thermos status\n"
-    "thermos status --verbosity 3 --only active web-\n"
-    "thermos status --json | jq '.tasks[].state'",
+    "thermos status\nthermos status --verbosity 3 --only active web-\nthermos status --json | jq '.tasks[].state'",
     (ExitCode.OK, ExitCode.NOT_FOUND, ExitCode.USAGE, ExitCode.DAMAGED),
     configure,
     execute,

@@ -68,7 +68,7 @@ def run_records(
     seq: int = 0,
     code: int | None = None,
     at_s: float = 1.0,
-    **more: object,
+    **more: Any,
 ) -> list[ProcessStatus]:
     """The records of one run; *end* None: it still runs."""
     state = ProcessState

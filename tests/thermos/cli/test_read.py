@@ -49,9 +49,7 @@ def test_a_failed_run_shows_its_code_and_end_which_the_original_forgets() -> Non
 
 
 @needs_golden
-@pytest.mark.parametrize(
-    "name", ["d1-truncated-midrecord", "d3-trailing-garbage", "d4-empty", "d6-duplicate-record"]
-)
+@pytest.mark.parametrize("name", ["d1-truncated-midrecord", "d3-trailing-garbage", "d4-empty", "d6-duplicate-record"])
 def test_damaged_streams_of_the_original(name: str) -> None:
     stream = GOLDEN / "root-damaged/checkpoints" / name / "runner"
     for arguments in ([], ["--json"]):

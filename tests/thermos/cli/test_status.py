@@ -80,9 +80,7 @@ def test_active_tasks_come_first_and_each_section_ends_with_an_empty_line(tmp_pa
         ([], {"web-1", "web-2", "db"}),
     ],
 )
-def test_patterns_match_from_the_first_character(
-    tmp_path: Path, arguments: list[str], shown: set[str]
-) -> None:
+def test_patterns_match_from_the_first_character(tmp_path: Path, arguments: list[str], shown: set[str]) -> None:
     for task_id in ("web-1", "web-2", "db"):
         write_task(tmp_path, task_id, success(task_id))
     answer = json.loads(thermos("--root", tmp_path, "status", "--json", *arguments).stdout)
