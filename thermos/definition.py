@@ -29,15 +29,19 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault of a configuration: where it is, what is wrong, and what to do about it."""
+    """One fault of a configuration: where it is, what is wrong, and what to do about it.
+
+    *line* is that of *file*, or of the file that is being loaded where *file* is empty.
+    """
 
     path: str
     message: str
     hint: str = ""
     line: int | None = None
+    file: str = ""
 
     def __str__(self) -> str:
-        where = [f"line {self.line}"] if self.line is not None else []
+        where = [f"{self.file} line {self.line}".lstrip()] if self.line is not None else []
         text = ": ".join([*where, self.path, self.message] if self.path else [*where, self.message])
         return f"{text}; {self.hint}" if self.hint else text
 
@@ -47,6 +51,7 @@ def about(
     *,
     unit: str = "",
     choices: tuple[str, ...] = (),
+    enum: str = "",
     at_least: float | None = None,
     more_than: float | None = None,
     at_most: float | None = None,
@@ -55,15 +60,16 @@ def about(
 ) -> dict[str, object]:
     """Metadata of a field, for ``dataclasses.field(metadata=...)``.
 
-    *dsl_default* is what a configuration file's struct has where the dataclass has nothing or only a finished
-    value
-    (a template such as ``{{processes[0].name}}``). A *sparse* field is written only when it differs from its
-    default: what we add to the original's schema must not appear where it is not used.
+    *enum* is the name configuration files have for the type of a field with *choices*. *dsl_default* is what
+    a configuration file's struct has where the dataclass has nothing or only a finished value (a template
+    such as ``{{processes[0].name}}``). A *sparse* field is written only when it differs from its default:
+    what we add to the original's schema must not appear where it is not used.
     """
     return {
         "doc": doc,
         "unit": unit,
         "choices": choices,
+        "enum": enum,
         "at_least": at_least,
         "more_than": more_than,
         "at_most": at_most,
@@ -93,9 +99,7 @@ class FieldShape:
 
     __slots__ = ("default", "kind", "meta", "name", "required")
 
-    def __init__(
-        self, name: str, kind: Kind, required: bool, default: object, meta: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, name: str, kind: Kind, required: bool, default: object, meta: Mapping[str, Any]) -> None:
         self.name = name
         self.kind = kind
         self.required = required
@@ -128,9 +132,7 @@ def shapes(struct: type) -> tuple[FieldShape, ...]:
         for item in fields(struct):
             default = item.default_factory() if item.default_factory is not MISSING else item.default
             found.append(
-                FieldShape(
-                    item.name, _kind(str(item.type), namespace), default is MISSING, default, item.metadata
-                )
+                FieldShape(item.name, _kind(str(item.type), namespace), default is MISSING, default, item.metadata)
             )
         known = _shapes[struct] = tuple(found)
     return known
@@ -187,9 +189,7 @@ def _fitting(structs: tuple[type, ...], raw: object) -> type:
     if len(structs) > 1 and isinstance(raw, Mapping):
         for struct in structs:
             known = shapes(struct)
-            if set(raw) <= {shape.name for shape in known} and all(
-                s.name in raw for s in known if s.required
-            ):
+            if set(raw) <= {shape.name for shape in known} and all(s.name in raw for s in known if s.required):
                 return struct
     return structs[0]
 
@@ -197,13 +197,16 @@ def _fitting(structs: tuple[type, ...], raw: object) -> type:
 def scalar(base: str, raw: object) -> str | int | float | bool:
     """*raw* as a ``str``, ``int``, ``float`` or ``bool``, where it can mean one.
 
+    As with pystachio, a number with a fraction loses it where a whole one is wanted: ``ram=0.3 * GB`` is
+    common.
+
     Raises:
         ValueError: it cannot; the message says what was expected.
     """
     if base == "str":
         if isinstance(raw, str):
             return raw
-        if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        if isinstance(raw, (int, float)):
             return str(raw)
         raise ValueError(f"must be text, not {_said(raw)}")
     if base == "bool":
@@ -218,11 +221,10 @@ def scalar(base: str, raw: object) -> str | int | float | bool:
             return int(text) if len(text) < 40 else _refuse(raw)
         if base == "float" and re.fullmatch(_FLOAT, text):
             return _finite(float(text), raw)
-    elif isinstance(raw, (int, float)) and not isinstance(raw, bool):
-        if base == "float":
-            return _finite(float(raw), raw) if abs(raw) < 1e300 else _refuse(raw)
-        if isinstance(raw, int) or raw.is_integer():
-            return int(raw)
+    elif isinstance(raw, (int, float)):
+        if raw != raw or abs(raw) >= 1e300:
+            _refuse(raw)
+        return float(raw) if base == "float" else int(raw)
     raise ValueError(f"must be a {'whole ' if base == 'int' else ''}number, not {_said(raw)}")
 
 

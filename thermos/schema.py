@@ -68,9 +68,7 @@ class RotatePolicy:
         default=100 * MB,
         metadata=about("Size a log file may reach before it is put aside.", unit="bytes", more_than=0),
     )
-    backups: int = field(
-        default=5, metadata=about("Files put aside that are kept.", unit="files", at_least=0)
-    )
+    backups: int = field(default=5, metadata=about("Files put aside that are kept.", unit="files", at_least=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +80,13 @@ class Logger:
         metadata=about(
             "`file`: below the sandbox's `.logs`; `console`: the runner's output; `both`; `none`: nowhere.",
             choices=LOGGER_DESTINATIONS,
+            enum="LoggerDestination",
         ),
     )
     mode: str = field(
         default="standard",
         metadata=about(
-            "`standard`: one file, which grows; `rotate`: as `rotate` says.", choices=LOGGER_MODES
+            "`standard`: one file, which grows; `rotate`: as `rotate` says.", choices=LOGGER_MODES, enum="LoggerMode"
         ),
     )
     rotate: RotatePolicy | None = field(
@@ -109,9 +108,7 @@ class Process:
     cmdline: str = field(metadata=about("What is run, as `/bin/bash -c <cmdline>`."))
     max_failures: int = field(
         default=1,
-        metadata=about(
-            "Failed runs after which the process has failed for good; 0: never.", unit="runs", at_least=0
-        ),
+        metadata=about("Failed runs after which the process has failed for good; 0: never.", unit="runs", at_least=0),
     )
     daemon: bool = field(default=False, metadata=about("Run again also after success: it never finishes."))
     ephemeral: bool = field(
@@ -119,16 +116,12 @@ class Process:
     )
     min_duration: int = field(
         default=5,
-        metadata=about(
-            "Least time between the end of a run and the start of the next.", unit="seconds", at_least=0
-        ),
+        metadata=about("Least time between the end of a run and the start of the next.", unit="seconds", at_least=0),
     )
     final: bool = field(
         default=False, metadata=about("Run when the task is ending, after all processes that are not final.")
     )
-    logger: Logger | None = field(
-        default=None, metadata=about("Where its output goes; overrides the runner's flags.")
-    )
+    logger: Logger | None = field(default=None, metadata=about("Where its output goes; overrides the runner's flags."))
     resources: Resources | None = field(default=None, metadata=about("Accepted, as in Aurora, and not used."))
 
 
@@ -148,9 +141,7 @@ class Backoff:
     """
 
     initial_s: float = field(default=1.0, metadata=about("The first wait.", unit="seconds", more_than=0))
-    factor: float = field(
-        default=2.0, metadata=about("What each further wait is multiplied with.", at_least=1)
-    )
+    factor: float = field(default=2.0, metadata=about("What each further wait is multiplied with.", at_least=1))
     max_s: float = field(default=300.0, metadata=about("The longest wait.", unit="seconds", more_than=0))
     jitter: float = field(
         default=0.1,
@@ -172,9 +163,7 @@ class ProcessExtension:
 
     backoff: Backoff | None = field(
         default=None,
-        metadata=about(
-            "Wait longer each time. While set, the cap of 100 runs for each process does not apply."
-        ),
+        metadata=about("Wait longer each time. While set, the cap of 100 runs for each process does not apply."),
     )
     compress_rotated: bool = field(
         default=False, metadata=about("Compress log files that are put aside, with gzip.", sparse=True)
@@ -186,9 +175,7 @@ class Task:
     """Processes that run in one sandbox, and when they count as done."""
 
     name: str = field(metadata=about("What the task is called.", dsl_default="{{processes[0].name}}"))
-    processes: tuple[Process, ...] = field(
-        metadata=about("What is run. Names are unique; the order says nothing.")
-    )
+    processes: tuple[Process, ...] = field(metadata=about("What is run. Names are unique; the order says nothing."))
     constraints: tuple[Constraint, ...] = field(
         default=(), metadata=about("Which processes wait for which; see also the helper `order`.")
     )
@@ -210,9 +197,7 @@ class Task:
     )
     finalization_wait: int = field(
         default=30,
-        metadata=about(
-            "Time that stopping processes and running final ones may take.", unit="seconds", at_least=0
-        ),
+        metadata=about("Time that stopping processes and running final ones may take.", unit="seconds", at_least=0),
     )
     user: str | None = field(
         default=None, metadata=about("Set by Aurora for tasks in container images; leave it unset.")
@@ -220,9 +205,7 @@ class Task:
     x_processes: Mapping[str, ProcessExtension] = field(
         default_factory=dict,
         hash=False,
-        metadata=about(
-            "What processes have beyond Aurora's schema, by process name. Not in Aurora.", sparse=True
-        ),
+        metadata=about("What processes have beyond Aurora's schema, by process name. Not in Aurora.", sparse=True),
     )
 
 
@@ -307,9 +290,7 @@ def _cmdline_problems(cmdline: str, path: str) -> Iterator[Problem]:
     if not cmdline.strip():
         yield Problem(path, "is empty", "say what the process runs, or remove the process")
     elif "\0" in cmdline:
-        yield Problem(
-            path, f"holds a NUL at character {cmdline.index(chr(0)) + 1}, which no command line can"
-        )
+        yield Problem(path, f"holds a NUL at character {cmdline.index(chr(0)) + 1}, which no command line can")
     elif not _is_text(cmdline):
         yield Problem(path, "holds half of a surrogate pair, which is no character")
     elif len(cmdline.encode()) >= MAX_ARGUMENT_BYTES:
@@ -365,9 +346,7 @@ def _constraint_problems(task: Task) -> Iterator[Problem]:
                 )
             edges.setdefault(before, []).append(after)
     for members in _cycles(edges):
-        yield Problem(
-            "constraints", "the order goes in a circle: " + " -> ".join(members), "none of them could start"
-        )
+        yield Problem("constraints", "the order goes in a circle: " + " -> ".join(members), "none of them could start")
 
 
 def _cycles(edges: Mapping[str, list[str]]) -> Iterator[list[str]]:

@@ -120,23 +120,36 @@ def lookup_in(scopes: Sequence[object], address: Address) -> str | None:
 
 
 def resolve_tree(
-    tree: object, scopes: tuple[object, ...], path: str, report: Callable[[str, str], None]
+    tree: object,
+    scopes: tuple[object, ...],
+    path: str,
+    report: Callable[[str, str], object],
+    *,
+    own_fields: bool = True,
 ) -> object:
     """Parsed JSON or TOML with its references resolved: in an object's own fields first, then in *scopes*.
 
     References nothing here knows are left; so are the literal ``{{&x}}``. *report* gets path and reason of
-    what cannot be resolved.
+    what cannot be resolved. Without *own_fields*, only *scopes* count.
     """
     if isinstance(tree, str):
+        if "{{" not in tree:
+            return tree
         try:
             return resolve(tree, lambda address: lookup_in(scopes, address), keep_literals=True)[0]
         except BadTemplate as error:
             report(path, str(error))
             return tree
     if isinstance(tree, Mapping):
-        inner = ({"self": tree}, tree, *scopes)
+        inner = ({"self": tree}, tree, *scopes) if own_fields else scopes
         prefix = f"{path}." if path else ""
-        return {key: resolve_tree(value, inner, f"{prefix}{key}", report) for key, value in tree.items()}
+        return {
+            key: resolve_tree(value, inner, f"{prefix}{key}", report, own_fields=own_fields)
+            for key, value in tree.items()
+        }
     if isinstance(tree, (list, tuple)):
-        return [resolve_tree(value, scopes, f"{path}[{index}]", report) for index, value in enumerate(tree)]
+        return [
+            resolve_tree(value, scopes, f"{path}[{index}]", report, own_fields=own_fields)
+            for index, value in enumerate(tree)
+        ]
     return tree
