@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Final
 
 from thermos.schema import Constraint, Process
@@ -138,7 +139,7 @@ def _edges(
         order: Sequence[str] = constraint.order
         if any(name not in processes for name in order):
             continue  # of the other plan; the schema refuses chains across both
-        for first, second in zip(order, order[1:], strict=False):
+        for first, second in pairwise(order):
             if first not in before[second]:
                 before[second].add(first)
                 after[first].append(second)

@@ -100,9 +100,8 @@ def _run(options: Namespace, ports: dict[str, int]) -> int:
     root = os.path.abspath(options.checkpoint_root)
     if options.takeover:
         task, header = _from_disk(root, paths.check_task_id(options.task_id or ""))
-        text = task_json.encode(task)
     else:
-        text, task = _load(options)
+        task = _load(options)
         task_id = paths.check_task_id(options.task_id or new_task_id(task.name))
         user = find_user(options.setuid)
         task = _bind(task, task_id, user.name, ports)
@@ -173,7 +172,7 @@ def new_task_id(name: str) -> str:
 # -- the task ----------------------------------------------------------------------------------------------------
 
 
-def _load(options: Namespace) -> tuple[str, Task]:
+def _load(options: Namespace) -> Task:
     path = options.thermos_json
     if path is None:
         raise TaskInvalid("command line", ["--thermos_json is missing: the file that holds the task"])
@@ -183,7 +182,7 @@ def _load(options: Namespace) -> tuple[str, Task]:
     except (OSError, UnicodeDecodeError) as error:
         detail = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise TaskInvalid(path, [f"cannot be read: {detail}"]) from None
-    return text, task_json.decode(text, path)
+    return task_json.decode(text, path)
 
 
 def _bind(task: Task, task_id: str, user: str, ports: Mapping[str, int]) -> Task:

@@ -291,12 +291,11 @@ class Supervisor:
             if ended is None:
                 return
             pid = ended.si_pid
-            if pid in self._coordinators:
-                if not self._ended(pid):
-                    try:
-                        os.killpg(pid, signal.SIGKILL)
-                    except (ProcessLookupError, PermissionError):
-                        pass  # it died before it had a group
+            if pid in self._coordinators and not self._ended(pid):
+                try:
+                    os.killpg(pid, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    pass  # it died before it had a group
             os.waitpid(pid, 0)
 
     def _ended(self, pid: int) -> bool:
