@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import PurePath
 from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple
 
@@ -73,7 +73,7 @@ class Sources:
         """A problem at *place*; the file is named where it is not the one that is being loaded."""
         if place is None:
             return Problem(path, message, hint)
-        file = "" if place.file == self.main else PurePath(place.file).name
+        file = "" if place.file == self.main else os.path.basename(place.file)
         return Problem(path, message, hint, place.line, file)
 
     def _calls_of(self, name: str) -> Mapping[tuple[int, int, int, int], ast.Call]:
