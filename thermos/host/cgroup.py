@@ -1,8 +1,9 @@
-"""Control groups, where this host lets us make them: nothing that a task starts escapes a kill then.
+"""A control group for each task, where this host lets us make one: nothing that a task starts escapes it.
 
-With a version 2 mount (also the controller-less one of a hybrid host) each task has a group and each process
-one below it; ``cgroup.kill`` (Linux 5.14) kills a group whole, and before that a loop over its members does.
-Only with version 1 hierarchies, the ``freezer`` holds the members still while they are killed.
+The runner joins the group before it forks, so that all below it are members at no further cost, and leaves it
+before it kills it. With a version 2 mount (also the controller-less one of a hybrid host) ``cgroup.kill``
+(Linux 5.14) kills it whole, and before that a loop over its members does. Only with version 1 hierarchies, the
+``freezer`` holds the members still while they are killed.
 """
 
 from __future__ import annotations
@@ -140,29 +141,41 @@ def wait_empty(path: str, timeout_s: float) -> None:
     os.close(events)
 
 
-def oom_kills(path: str | None) -> int | None:
-    """How often the kernel's OOM killer has struck in the nearest group that counts it; None: nobody says."""
-    for file, key in _oom_counters(path):
-        try:
-            with open(file, "rb") as counter:
-                for line in counter:
-                    if line.startswith(key):
-                        return int(line.split()[1])
-        except (OSError, ValueError):
-            continue
-    return None
+def leave(path: str) -> bool:
+    """Whether this process is out of the group: in the one above the groups of tasks."""
+    above = os.path.dirname(os.path.dirname(path))
+    try:
+        join(above)
+    except OSError:
+        return False
+    return True
 
 
-def _oom_counters(path: str | None) -> list[tuple[str, bytes]]:
-    candidates = []
-    if path is not None:
-        candidates.append((f"{path}/memory.events", b"oom_kill "))
+def find_oom_counter() -> str | None:
+    """The file in which the kernel counts what its OOM killer did to us and ours; None: there is none."""
     try:
         own = _own_groups()
     except OSError:
-        own = {}
-    if "" in own:
-        candidates.append((f"/sys/fs/cgroup{own['']}/memory.events", b"oom_kill "))
-    if "memory" in own:
-        candidates.append((f"/sys/fs/cgroup/memory{own['memory']}/memory.oom_control", b"oom_kill "))
-    return candidates
+        return None
+    for mount, path, name in (
+        ("/sys/fs/cgroup", own.get(""), "memory.events"),
+        ("/sys/fs/cgroup/memory", own.get("memory"), "memory.oom_control"),
+    ):
+        while path is not None:
+            file = f"{mount}{path.rstrip('/')}/{name}"
+            if oom_kills(file) is not None:
+                return file
+            path = os.path.dirname(path) if path not in ("/", "") else None
+    return None
+
+
+def oom_kills(counter: str) -> int | None:
+    """How often the kernel's OOM killer has struck, says the file *counter*; None: it does not."""
+    try:
+        with open(counter, "rb") as file:
+            for line in file:
+                if line.startswith(b"oom_kill "):
+                    return int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return None

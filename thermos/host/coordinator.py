@@ -54,7 +54,8 @@ class Job:
     signal_mask: frozenset[int]
     open_files: tuple[int, int] | None
     oom_score_adj: str | None
-    cgroup_dir: str | None
+    #: The counter of the kernel's OOM killer that covers us, and what it said before the fork.
+    oom_counter: tuple[str, int] | None
     leash_fd: int | None
 
 
@@ -84,7 +85,6 @@ class _Coordinator:
         self.journal = Journal.open(name, dir_fd=job.checkpoint_dir_fd, wait_s=LOCK_WAIT_S, reserve_bytes=RESERVE_BYTES)
         self.journal.seek_end()
         self.fork_time = fork_time
-        self.oom_before = cgroup.oom_kills(job.cgroup_dir)
         owner = job.credentials[:2] if job.credentials is not None else None
         self.sinks = Sinks(job.logger, job.compress, job.sandbox_fd, job.log_directory, owner)
         self.shell = 0
@@ -106,7 +106,6 @@ class _Coordinator:
             _become_command(job, self.sinks.child_fds, hold_read)
         os.close(hold_read)
         self.sinks.close_childs()
-        ticks = proc.start_ticks(self.pid)
         self._write(
             ProcessStatus(
                 self.seq,
@@ -114,7 +113,6 @@ class _Coordinator:
                 ProcessState.FORKED,
                 coordinator_pid=self.pid,
                 fork_time=self.fork_time,
-                coordinator_start_ticks=ticks,
             ),
             ProcessStatus(
                 self.seq + 1,
@@ -201,10 +199,11 @@ class _Coordinator:
         oom: bool | None = None
         if code:
             tail, note = self.sinks.stderr_tail()
-            after = cgroup.oom_kills(self.job.cgroup_dir)
-            if after is not None and self.oom_before is not None:
+            counter = self.job.oom_counter
+            after = cgroup.oom_kills(counter[0]) if counter is not None else None
+            if after is not None and counter is not None:
                 # The counter is the whole group's: it speaks of us only if we died as its victims do.
-                oom = after > self.oom_before and code in (-signal.SIGKILL, 128 + signal.SIGKILL)
+                oom = after > counter[1] and code in (-signal.SIGKILL, 128 + signal.SIGKILL)
         certificate = DeathCertificate(
             signal=-code if code < 0 else None,
             core_dumped=os.WCOREDUMP(wait_status) if code < 0 else None,
@@ -239,8 +238,6 @@ class _Coordinator:
 
     def _kill_children(self) -> None:
         """SIGKILL all that is left below us. Children of ours keep their pids until we reap them."""
-        if self.job.cgroup_dir is not None:
-            cgroup.kill(self.job.cgroup_dir)
         for pid in proc.children(self.pid):
             if pid not in self.compressing:
                 try:
@@ -369,8 +366,6 @@ def _become_command(job: Job, child_fds: list[int], hold_fd: int) -> None:
         os.dup2(err, 2)
         os.close(out)
         os.close(err)
-        if job.cgroup_dir is not None:
-            cgroup.join(job.cgroup_dir)
         if job.oom_score_adj is not None:
             with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
                 file.write(job.oom_score_adj)

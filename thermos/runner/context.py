@@ -35,6 +35,7 @@ class Context:
     open_files: tuple[int, int] | None  # limits before we raised them
     oom_score_adj: str | None  # before we lowered it; None: we did not
     mesos_containerizer: str | None = None
+    oom_counter: str | None = None
     leash_fd: int | None = None
     report_fd: int | None = None
     preemption_wait_s: float = 60.0
@@ -43,7 +44,3 @@ class Context:
     def cookie(self) -> str:
         """What every process of this task carries in its environment."""
         return self.header.cookie or ""
-
-    def cgroup_of(self, process_index: int) -> str | None:
-        """The control group of a process; None: there are none on this host."""
-        return f"{self.header.cgroup}/p{process_index}" if self.header.cgroup is not None else None

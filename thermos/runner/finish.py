@@ -15,7 +15,7 @@ def clear_away(context: Context, live: Task, *, search: bool) -> list[str]:
     """What survived, described; empty when nothing did. *search*: processes may be where only a search finds them."""
     group = context.header.cgroup
     survivors: list[str] = []
-    if group is not None:
+    if group is not None and cgroup.leave(group):
         cgroup.kill(group)
         for _ in range(PASSES):
             if cgroup.remove(group):

@@ -22,6 +22,7 @@ class Launcher:
         self._inherited = inherited  # descriptors of the runner that no coordinator may keep
         self._processes = {process.name: (index, process) for index, process in enumerate(context.task.processes)}
         self._go: tuple[int, int] | None = None
+        self._oom_counter: tuple[str, int] | None = None
         containerizer = context.mesos_containerizer
         self._launch_info = containerizer is not None and knows_launch_info(containerizer)
         self._announce_read, self._announce_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -35,6 +36,7 @@ class Launcher:
         """Fork the coordinator of one run. Raises OSError: no pids, no memory, no descriptors."""
         if self._go is None:
             self._go = os.pipe2(os.O_CLOEXEC)
+            self._read_oom_counter()
         job = self._job(action)
         fork_time = time.time()
         go_read, go_write = self._go
@@ -63,24 +65,21 @@ class Launcher:
             pass  # all of them are dead: they will be reported so
         os.close(go_write)
 
-    def cgroup_of(self, process: str) -> str | None:
-        """The control group of *process*; None: there is none."""
-        index, _ = self._processes[process]
-        return self._context.cgroup_of(index)
-
     def cookie_of(self, process: str) -> bytes:
         """What all that *process* starts carries as its cookie."""
         index, _ = self._processes[process]
         return f"{self._context.cookie}.{index}".encode()
+
+    def _read_oom_counter(self) -> None:
+        path = self._context.oom_counter
+        count = cgroup.oom_kills(path) if path is not None else None
+        self._oom_counter = (path, count) if path is not None and count is not None else None
 
     def _job(self, action: Launch) -> coordinator.Job:
         context = self._context
         index, process = self._processes[action.process]
         extension = context.task.x_processes.get(process.name)
         user = context.user
-        group = context.cgroup_of(index)
-        if group is not None and not cgroup.make(group):
-            group = None
         profile = profile_path(context.sandbox_fd, context.container_sandbox)
         home = user.home if context.chroot else context.container_sandbox
         variables = environment(
@@ -118,7 +117,7 @@ class Launcher:
             signal_mask=context.signal_mask,
             open_files=context.open_files,
             oom_score_adj=context.oom_score_adj,
-            cgroup_dir=group,
+            oom_counter=self._oom_counter,
             leash_fd=context.leash_fd,
         )
 

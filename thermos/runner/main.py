@@ -128,9 +128,10 @@ def _run(options: Namespace, ports: dict[str, int]) -> int:
     header = _first_header(records, header, journal.path)
     if header.cgroup is None and not records and not options.no_cgroup:
         base = cgroup.find_base()
-        group = f"{base}/{cgroup.PARENT_NAME}/{header.cookie}" if base is not None else None
-        if group is not None and cgroup.make(group):
-            header = header._replace(cgroup=group)
+        if base is not None:
+            header = header._replace(cgroup=f"{base}/{cgroup.PARENT_NAME}/{header.cookie}")
+    if header.cgroup is not None and not _enter(header.cgroup):
+        header = header._replace(cgroup=None)
     task = _agree_on_task(root, header, task)
     context = _context(options, root, header, task, mask)
     machine = Machine(task, header, context.identity)
@@ -318,6 +319,7 @@ def _context(options: Namespace, root: str, header: RunnerHeader, task: Task, ma
         open_files=_raise_open_files(),
         oom_score_adj=_ask_mercy(),
         mesos_containerizer=options.mesos_containerizer_path,
+        oom_counter=cgroup.find_oom_counter(),
         leash_fd=options.leash_fd,
         report_fd=options.report_fd,
         preemption_wait_s=options.preemption_wait,
@@ -348,6 +350,17 @@ def _sandbox(path: str, task_id: str, uid: int, gid: int) -> int:
         if uid != os.geteuid():
             os.fchown(fd, uid, gid)
     return fd
+
+
+def _enter(group: str) -> bool:
+    """Whether we are in the task's control group now, made if it was missing."""
+    try:
+        if not cgroup.make(group):
+            return False
+        cgroup.join(group)
+    except OSError:
+        return False
+    return True
 
 
 def _raise_open_files() -> tuple[int, int] | None:

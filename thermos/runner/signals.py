@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from thermos.core.state import Run
 from thermos.host import cgroup, proc
@@ -21,8 +21,8 @@ DRIFT_S = 10.0
 PASSES = 20
 
 
-def send(pid: int, signum: int, ticks: int | None, uids: Iterable[int], session: int | None = None) -> bool:
-    """Whether *pid* is who it should be and was sent *signum*."""
+def send(pid: int, signum: int, ticks: int | None, uids: Iterable[int] | None, session: int | None = None) -> bool:
+    """Whether *pid* is who it should be and was sent *signum*; None means that anybody or any session will do."""
     if pid <= 1 or pid == os.getpid():
         return False
     try:
@@ -37,7 +37,7 @@ def send(pid: int, signum: int, ticks: int | None, uids: Iterable[int], session:
             return False
         if session is not None and stat.session != session:
             return False
-        if proc.uid_of(pid) not in set(uids):
+        if uids is not None and proc.uid_of(pid) not in set(uids):
             return False
         signal.pidfd_send_signal(fd, signum)
         return True
@@ -62,10 +62,15 @@ def coordinator_lives(run: Run, uid: int) -> bool:
 
 
 class Task:
-    """What a task has running beyond its records: found by control group, by session, by cookie."""
+    """What a task has running beyond its records: found by control group, by session, by cookie.
 
-    def __init__(self, uids: Iterable[int]) -> None:
+    *coordinators* is the owner's, and says at any time which coordinators live: what is below them is theirs.
+    """
+
+    def __init__(self, uids: Iterable[int], group: str | None, coordinators: Mapping[int, str]) -> None:
         self._uids = frozenset(uids)
+        self._group = group
+        self._coordinators = coordinators
 
     def terminate(self, run: Run) -> bool:
         """SIGTERM to the run's shell, and to what it left behind: adopted by its coordinator."""
@@ -78,18 +83,15 @@ class Task:
                     send(pid, signal.SIGTERM, stat.start_ticks, self._uids)
         return send(run.pid, signal.SIGTERM, run.pid_start_ticks, self._uids, run.coordinator_pid)
 
-    def kill(self, run: Run, group: str | None, cookie: bytes, has_coordinator: bool) -> None:
+    def kill(self, run: Run, cookie: bytes, has_coordinator: bool) -> None:
         """SIGKILL the run. A coordinator that lives is left to record it and to reap what remains."""
-        if group is not None:
-            cgroup.kill(group)
-        if has_coordinator:
-            if run.pid is not None:
-                send(run.pid, signal.SIGKILL, run.pid_start_ticks, self._uids, run.coordinator_pid)
-            elif run.coordinator_pid is not None:
-                # It has not started its command: nothing is there to be reaped or recorded.
-                send(run.coordinator_pid, signal.SIGKILL, run.coordinator_start_ticks, self._uids)
-            return
-        self.kill_strays(cookie, run)
+        if not has_coordinator:
+            self.kill_strays(cookie, run)
+        elif run.pid is not None:
+            send(run.pid, signal.SIGKILL, run.pid_start_ticks, self._uids, run.coordinator_pid)
+        elif run.coordinator_pid is not None:
+            # It has not started its command: nothing is there to be reaped or recorded.
+            send(run.coordinator_pid, signal.SIGKILL, run.coordinator_start_ticks, self._uids)
 
     def kill_strays(self, cookie: bytes, run: Run | None = None) -> list[proc.Stat]:
         """SIGKILL what has lost its coordinator; what is still there after all passes."""
@@ -99,23 +101,28 @@ class Task:
             if not found:
                 break
             for stat in found:
-                send(stat.pid, signal.SIGKILL, stat.start_ticks, self._uids)
+                send(stat.pid, signal.SIGKILL, stat.start_ticks, None)
         return found
 
     def strays(self, cookie: bytes, run: Run | None = None) -> list[proc.Stat]:
-        """Processes of our users that carry *cookie*, or are in the session of *run*, whose coordinator is dead.
+        """Processes that no coordinator holds any more, and that are this task's.
 
-        A *cookie* that ends in a dot is that of a whole task.
+        That is: members of its control group, whoever they run as; and, of our users, those that carry *cookie*
+        or are in the session of *run*, whose coordinator is dead. A *cookie* that ends in a dot is a whole task's.
         """
         everything = {stat.pid: stat for stat in proc.snapshot()}
+        members = set(cgroup.members(self._group)) if self._group is not None else set()
         session = run.coordinator_pid if run is not None else None
-        since = run.coordinator_start_ticks or 0 if run is not None else 0
+        since = (run.coordinator_start_ticks or 0) if run is not None else 0
         if session in everything and everything[session].start_ticks != since:
             session = None  # the number is another's by now
         me = os.getpid()
         found = []
         for stat in everything.values():
-            if stat.pid == me or stat.state in ("Z", "X"):
+            if stat.pid == me or stat.state in ("Z", "X") or self._is_held(stat, everything):
+                continue
+            if stat.pid in members:
+                found.append(stat)
                 continue
             if stat.session != session or stat.start_ticks < since:
                 carried = proc.environ_value(stat.pid, COOKIE_NAME.encode())
@@ -124,3 +131,14 @@ class Task:
             if proc.uid_of(stat.pid) in self._uids:
                 found.append(stat)
         return found
+
+    def _is_held(self, stat: proc.Stat, everything: Mapping[int, proc.Stat]) -> bool:
+        """True for a coordinator that lives, and for all below it."""
+        for _ in range(len(everything)):  # a snapshot is not of one moment: its parents may form a ring
+            if stat.pid in self._coordinators:
+                return True
+            above = everything.get(stat.ppid)
+            if above is None or above is stat:
+                return False
+            stat = above
+        return False

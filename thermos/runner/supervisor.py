@@ -81,7 +81,6 @@ class Supervisor:
             inherited.append(self._report_fd)
         self._launcher = Launcher(context, inherited)
         self._inbox = Inbox(context.checkpoint_dir_fd)
-        self._live = signals.Task({context.owner_uid, context.user.uid})
         self._timers = Timers()
         self._events: deque[Event] = deque()
         self._records: list[Record] = []
@@ -89,6 +88,8 @@ class Supervisor:
         self._launches: deque[Launch] = deque()
         self._finish: Finish | None = None
         self._coordinators: dict[int, str] = {}  # pid → process: children of ours, and adopted ones
+        uids = {context.owner_uid, context.user.uid}
+        self._live = signals.Task(uids, context.header.cgroup, self._coordinators)
         self._adopted: dict[int, int] = {}  # pidfd → pid of a coordinator that is no child of ours
         self._unwatched: set[int] = set()  # pids of such, where no descriptor was left
         self._reread: set[str] = set()
@@ -207,7 +208,7 @@ class Supervisor:
             self._leaky = True
             if self.is_of_other_boot(run):
                 return  # nothing of it can be running, and its pids are others' now
-        self._live.kill(run, self._launcher.cgroup_of(process), self._launcher.cookie_of(process), has_coordinator)
+        self._live.kill(run, self._launcher.cookie_of(process), has_coordinator)
 
     def _sweep(self, signum: int) -> None:
         """Signal orphans that a dead coordinator left to us, their sub-reaper."""
