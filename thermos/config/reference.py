@@ -94,8 +94,8 @@ def _page() -> Iterator[str]:
         yield f"| `{call}` | {_summary(helper)} |\n"
     yield (
         "\n`BYTES`, `KB`, `MB`, `GB` and `TB` are numbers of bytes: `ram=256 * MB`; 1 KB is 1024 bytes.\n"
-        "`Struct`, `String`, `Integer`, `Float`, `Boolean`, `List`, `Map`, `Enum`, `Choice`, `Required`, `Default` and\n"
-        "`Environment` are pystachio's.\n\n"
+        "`Struct`, `String`, `Integer`, `Float`, `Boolean`, `List`, `Map`, `Enum`, `Choice`, `Required`, `Default`\n"
+        "and `Environment` are pystachio's.\n\n"
     )
     yield f"## Plain data\n\n{_as_markdown(plain_files.__doc__ or '')}\n"
 
