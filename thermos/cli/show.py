@@ -71,6 +71,8 @@ def duration(seconds: float | None) -> str:
         return "-"
     if seconds < 0:
         return "-" + duration(-seconds)
+    if 0 < seconds < 1:
+        return f"{max(round(seconds * 1000), 1)} ms"
     if seconds < 10:
         return f"{seconds:.1f} s".replace(".0 s", " s")
     whole = round(seconds)
