@@ -130,7 +130,9 @@ def test_the_service_runs_until_it_is_killed_and_says_goodbye(tmp_path: Path) ->
             subprocess.run(command("kill", "example", root=tmp_path), check=True, timeout=LIMIT_S, capture_output=True)
             assert running.wait(LIMIT_S) == ExitCode.TASK_KILLED
         finally:
-            running.kill()
+            if running.poll() is None:
+                subprocess.run(command("kill", "example", root=tmp_path), timeout=LIMIT_S, capture_output=True)
+                running.kill()
     assert "finishing the last request" in log(tmp_path, "service")
     assert "taken out of the load balancer" in log(tmp_path, "goodbye")
 
@@ -157,5 +159,7 @@ def test_the_web_service_answers_its_health_check(tmp_path: Path) -> None:
             subprocess.run(command("kill", "example", root=tmp_path), check=True, timeout=LIMIT_S, capture_output=True)
             assert running.wait(LIMIT_S) == ExitCode.TASK_KILLED
         finally:
-            running.kill()
+            if running.poll() is None:
+                subprocess.run(command("kill", "example", root=tmp_path), timeout=LIMIT_S, capture_output=True)
+                running.kill()
     assert not is_healthy()
