@@ -5,6 +5,7 @@ Readers take no lock, write nothing, and survive whatever lies there: what canno
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -19,6 +20,9 @@ from thermos.formats import checkpoint, paths
 
 #: A stream longer than this is read only this far: 10⁷ records are no task but an attack on its readers.
 MAX_STREAM_BYTES: Final = 1 << 30
+#: No more findings than this are told of one stream.
+MAX_FINDINGS: Final = 100
+_CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,34 +64,48 @@ def list_tasks(root: str) -> Iterator[tuple[str, str]]:
 
 def read_stream(path: str, dir_fd: int | None = None) -> tuple[bytes, os.stat_result]:
     """The bytes of a stream and its stat. Raises OSError; refuses what is no regular file, and links."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
+    fd = _open_regular(path, dir_fd)
     try:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise OSError(f"{path} is not a regular file")
-        chunks = []
-        left = MAX_STREAM_BYTES
-        while left and (chunk := os.read(fd, min(left, 1 << 20))):
-            chunks.append(chunk)
-            left -= len(chunk)
-        return b"".join(chunks), info
+        return b"".join(_chunks(fd)), os.fstat(fd)
     finally:
         os.close(fd)
 
 
+def _open_regular(path: str, dir_fd: int | None = None) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(f"{path} is not a regular file")
+    return fd
+
+
+def _open_below(root: str, path: str) -> int:
+    """The regular file *path*, which starts with *root*; no part of it below *root* may be a link or ``..``."""
+    parts = path[len(root) + 1 :].split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        return _open_regular(parts[-1], fd)
+    finally:
+        os.close(fd)
+
+
+def _chunks(fd: int) -> Iterator[bytes]:
+    left = MAX_STREAM_BYTES
+    while left and (chunk := os.read(fd, min(left, _CHUNK_BYTES))):
+        yield chunk
+        left -= len(chunk)
+
+
 def fold(stream: checkpoint.Stream, path: str, state: RunnerState, findings: list[Finding]) -> None:
     """Fold a stream into *state*; what does not fit becomes a finding, and what follows a gap is not believed."""
-    for entry in stream.entries:
-        if entry.record is None:
-            continue
-        if is_repeat(state, entry.record):
-            findings.append(Finding(path, entry.offset, "a record that was there before; skipped"))
-            continue
-        try:
-            state.apply(entry.record)
-        except IllegalMove as error:
-            findings.append(Finding(path, entry.offset, f"{error}; the rest is not believed"))
-            return
+    if not _fold_entries(stream.entries, path, state, findings):
+        return
     if stream.damage is not None:
         findings.append(Finding(path, stream.damage.offset, stream.damage.detail))
     version = state.header.format_version if state.header is not None else None
@@ -101,18 +119,52 @@ def fold(stream: checkpoint.Stream, path: str, state: RunnerState, findings: lis
         )
 
 
+def _fold_entries(
+    entries: list[checkpoint.Entry], path: str, state: RunnerState, findings: list[Finding]
+) -> bool:
+    """Fold *entries* in; False: what follows them is not believed."""
+    for entry in entries:
+        if entry.record is None:
+            continue
+        if is_repeat(state, entry.record):
+            if len(findings) < MAX_FINDINGS:
+                findings.append(Finding(path, entry.offset, "a record that was there before; skipped"))
+            continue
+        try:
+            state.apply(entry.record)
+        except IllegalMove as error:
+            findings.append(Finding(path, entry.offset, f"{error}; the rest is not believed"))
+            return False
+    return True
+
+
 def read_task(root: str, task_id: str, keep_runs: int | None = None) -> TaskCheckpoint:
     """The task as far as its runner's stream can be read; never raises for what lies on disk."""
     path = paths.runner_checkpoint(root, task_id)
     task = TaskCheckpoint(root, task_id, RunnerState(keep_runs))
     try:
-        data, info = read_stream(path)
-    except OSError as error:
+        fd = _open_below(root, path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the task id
         task.exists = not isinstance(error, FileNotFoundError)
-        task.findings.append(Finding(path, None, error.strerror or str(error)))
+        task.findings.append(Finding(path, None, getattr(error, "strerror", None) or str(error)))
         return task
-    task.mtime_s = info.st_mtime
-    fold(checkpoint.decode(data), path, task.state, task.findings)
+    decoder = checkpoint.Decoder()
+    try:
+        task.mtime_s = os.fstat(fd).st_mtime
+        for chunk in _chunks(fd):  # not kept: neither a long stream nor a huge sparse file takes memory
+            if not _fold_entries(decoder.feed(chunk), path, task.state, task.findings):
+                return task
+            if decoder.damage is not None:
+                break
+    except OSError as error:
+        task.findings.append(Finding(path, decoder.fed_to, error.strerror or str(error)))
+    finally:
+        os.close(fd)
+    if decoder.fed_to >= MAX_STREAM_BYTES:
+        detail = f"more than {MAX_STREAM_BYTES} bytes; the rest was not read"
+        task.findings.append(Finding(path, decoder.offset, detail))
+        return task
+    fold(checkpoint.Stream([], decoder.offset, decoder.finish()), path, task.state, task.findings)
     if task.state.header is None and not task.findings:
         task.findings.append(Finding(path, None, "holds no header yet"))
     return task
