@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from thermos.checkpoints import Finding
+from thermos.core.explain import Explanation
 from thermos.core.state import History, Run, RunnerState
 from thermos.records import DeathCertificate, Note, RunnerHeader, TaskStatus
 from thermos.states import ProcessState, TaskState
@@ -92,6 +93,42 @@ class ReadAnswer(NamedTuple):
     processes: list[HistoryAnswer]
     notes: list[Note]
     findings: list[FindingAnswer]
+
+
+class WhyAnswer(NamedTuple):
+    """`thermos why --json`."""
+
+    task_id: str
+    root: str
+    is_active: bool
+    runner_lives: Annotated[bool | None, "whether a runner owns the task now; null: cannot be told"]
+    runner_pid: Annotated[int | None, "of the last runner that recorded something"]
+    explanation: Explanation
+    endings: Annotated[dict[str, str], "process → how its last run ended, in words; they may change"]
+    definition_trouble: Annotated[str | None, "why the task's definition could not be read; null: it was"]
+    findings: list[FindingAnswer]
+
+
+class GcTaskAnswer(NamedTuple):
+    """One task in `thermos gc`."""
+
+    root: str
+    task_id: str
+    age_s: Annotated[float, "since it ended"]
+    limit: Annotated[str | None, "the limit it is beyond: `age`, `tasks` or `space`; null: a pattern named it"]
+    data_bytes: int
+    log_bytes: int
+    metadata_bytes: int
+    is_deleted: bool
+    kept: Annotated[list[str], "why something of it is kept"]
+
+
+class GcAnswer(NamedTuple):
+    """`thermos gc --json`."""
+
+    dry_run: bool
+    freed_bytes: Annotated[int, "or would be freed"]
+    tasks: list[GcTaskAnswer]
 
 
 class RecordAnswer(NamedTuple):

@@ -40,6 +40,7 @@ def execute(args: argparse.Namespace) -> int:
         found += problems(task, ports)
     if found:
         raise ConfigError("command line", found)
+    from thermos.cli.erase import TEMPORARY_PREFIX
     from thermos.cli.launch import new_task_id, run_task
     from thermos.runner.spawn import RunnerCommand
 
@@ -52,7 +53,7 @@ def execute(args: argparse.Namespace) -> int:
         root=args.root,
         task_id=task_id,
         task_json=task_json.encode(task),
-        sandbox=os.path.join(tempfile.mkdtemp(prefix="thermos-"), "sandbox"),
+        sandbox=os.path.join(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX), "sandbox"),
         user=args.user,
         ports=ports,
     )

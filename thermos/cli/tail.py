@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import time
 from typing import Final
 
@@ -13,6 +12,7 @@ from thermos.cli.live import LiveTask, definition
 from thermos.cli.logfiles import GrowingLog, log_dir, open_logs, open_pieces, runs_with_logs
 from thermos.cli.printer import Printer
 from thermos.cli.show import clean, tell
+from thermos.cli.spans import span_s
 from thermos.cli.verb import Verb
 from thermos.core.explain import is_over_for_good
 from thermos.errors import ExitCode, TaskNotFound
@@ -24,16 +24,6 @@ from thermos.schema import Task
 DEFAULT_LINES: Final = 10
 #: How long after a dead runner's files are closed its lock is surely gone.
 LOCK_GONE_S: Final = 0.2
-_SPAN: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
-
-
-def span_s(text: str) -> float:
-    """Seconds in a span like ``2d5h``, ``10m`` or ``90``. Raises argparse.ArgumentTypeError."""
-    match = _SPAN.fullmatch(text)
-    if not text or match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no span of time: write 2d5h, 10m or 90s")
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
 def _lines(text: str) -> int | None:
