@@ -209,14 +209,14 @@ def namespace(names: Iterable[str]) -> dict[str, Any]:
             found[name] = _MAKERS[name]()
         elif name in TASK_ENUMS or name == "Mode":
             found[name] = enum(name)
-        elif name in TASK_DEFINITIONS or name in _JOB_NAMES:
+        elif name in TASK_DEFINITIONS or name in JOB_NAMES:
             found[name] = struct(name)
     return found
 
 
 def all_names() -> frozenset[str]:
     """Every name that configuration files have in scope, but for ``export``, ``include``, ``jobs`` and ``hooks``."""
-    return frozenset({*_MAKERS, *TASK_DEFINITIONS, *TASK_ENUMS, *_JOB_NAMES})
+    return frozenset({*_MAKERS, *TASK_DEFINITIONS, *TASK_ENUMS, *JOB_NAMES})
 
 
 def _constant(value: Any) -> Callable[[], Any]:
@@ -234,7 +234,7 @@ def _contexts(name: str) -> Any:
 
 
 #: Names of the structs of jobs. (Written out: knowing them must not take their import.)
-_JOB_NAMES: Final = frozenset({
+JOB_NAMES: Final = frozenset({
     "Announcer", "AppcImage", "BatchUpdateStrategy", "Container", "CoordinatorSlaPolicy", "CountSlaPolicy", "Docker",
     "DockerImage", "ExecutorConfig", "HealthCheckConfig", "HealthCheckerConfig", "HttpHealthChecker",
     "HttpLifecycleConfig", "Job", "LifecycleConfig", "Mesos", "MesosTaskInstance", "Metadata", "Mode", "Parameter",

@@ -60,6 +60,11 @@ class Evaluation:
     ) -> None:
         """*late* says of which addresses a value may be given later, in texts; they are left as they are."""
         self.problems: list[Problem] = []
+        #: Problems of fields left at a default that refers to others: they count only where those are in
+        #: order.
+        self.consequences: list[Problem] = []
+        #: Paths at which there is a placeholder or another fault: what else is wrong there follows from that.
+        self.faulty: set[str] = set()
         self._sources = sources
         self._late = late
         self._binders = tuple(binders)
@@ -78,8 +83,13 @@ class Evaluation:
                 self._places[where] = place
             raw = value._schema_data[shape.name]
             if raw is not pystachio.Empty:
+                before = len(self.problems)
                 result[shape.name] = self._value(shape, shape.kind, raw, where, scope)
+                if isinstance(raw, SimpleObject) and raw._value == shape.meta["dsl_default"]:
+                    self.consequences += self.problems[before:]
+                    del self.problems[before:]
             elif shape.required and shape.meta["dsl_default"] is None:
+                self.faulty.add(where)
                 if not was_refused(value, shape.name):
                     self._report(where, f"is required in a {definition.__name__} and missing")
                 result[shape.name] = _placeholder(shape.kind)
@@ -98,6 +108,7 @@ class Evaluation:
         return next((self._places[prefix] for prefix in prefixes(path) if prefix in self._places), None)
 
     def _report(self, path: str, message: str, hint: str = "") -> None:
+        self.faulty.add(path)
         self.problems.append(self._sources.problem(self.place(path), path, message, hint))
 
     def _value(self, shape: FieldShape, kind: Kind, value: Any, path: str, scope: Scope) -> Any:
@@ -177,7 +188,7 @@ class Evaluation:
             raise BadTemplate(f"its references go in a circle: {said(raw)} leads back to itself")
         keep = self._keep_literals or depth > 0
         text, unbound = resolve(raw, lambda address: self._lookup(address, namables, depth), keep_literals=keep)
-        if unbound or isinstance(value, pystachio.String):
+        if unbound or depth == 0 or isinstance(value, pystachio.String):
             return text, unbound
         return str(type(value).coerce(text)), ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import CodeType, TracebackType
 from typing import Any, Final
 
@@ -169,10 +169,10 @@ def _tasks(execution: _Execution, table: Any, binders: Sequence[Binder], problem
             continue
         evaluation = Evaluation(execution.sources, is_late_in_tasks, binders, keep_literals=True)
         raw = evaluation.struct(Task, exported.bind(table), prefix)
-        found = list(evaluation.problems)
+        found = evaluation.problems or list(() if problems else evaluation.consequences)
         task = build(Task, raw, "", [])
         if task is not None:
-            found += _located(execution, evaluation, under(prefix, task_problems(task)), found)
+            found += _located(execution, evaluation, under(prefix, task_problems(task)))
             tasks.append(task)
         problems += found
     return tasks
@@ -207,12 +207,9 @@ def _jobs(
         if job is not None:
             built.append((prefix, job))
     problems += evaluation.problems
-
-    def located(problem: Problem) -> Problem:
-        place = evaluation.place(problem.path)
-        return execution.sources.problem(place, problem.path, problem.message, problem.hint)
-
-    return finish_jobs(path, built, problems, [], located, hooks)
+    if not problems:
+        problems += evaluation.consequences
+    return finish_jobs(path, built, problems, [], hooks, located=lambda found: _located(execution, evaluation, found))
 
 
 def _of_the_job(evaluation: Evaluation, job: Any) -> Any:
@@ -227,13 +224,10 @@ def _of_the_job(evaluation: Evaluation, job: Any) -> Any:
     return pystachio.Environment(found)
 
 
-def _located(
-    execution: _Execution, evaluation: Evaluation, problems: Iterator[Problem], known: Sequence[Problem]
-) -> list[Problem]:
+def _located(execution: _Execution, evaluation: Evaluation, problems: Iterable[Problem]) -> list[Problem]:
     """*problems* with their lines, without those whose path is at fault already."""
-    reported = {problem.path for problem in known}
     return [
         execution.sources.problem(evaluation.place(problem.path), problem.path, problem.message, problem.hint)
         for problem in problems
-        if problem.path not in reported
+        if problem.path not in evaluation.faulty
     ]

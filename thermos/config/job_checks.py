@@ -140,7 +140,7 @@ def _update_problems(job: Job) -> Iterator[Problem]:
         for field, default in (("batch_size", 1), ("wait_for_batch_completion", False)):
             if getattr(update, field) != default:
                 yield Problem(f"update_config.{field}", "contradicts update_strategy", "say it in the strategy alone")
-    if update.max_total_failures >= job.instances:
+    if update.max_total_failures >= job.instances > 0:
         yield Problem(
             "update_config.max_total_failures",
             f"is {update.max_total_failures}, with {job.instances} instances",

@@ -179,26 +179,25 @@ def finish_jobs(
     jobs: Sequence[tuple[str, Job]],
     problems: list[Problem],
     warnings: list[Problem],
-    located: Callable[[Problem], Problem] = lambda problem: problem,
     hooks: tuple[object, ...] = (),
+    *,
+    located: Callable[[Iterable[Problem]], Iterable[Problem]] = list,
 ) -> Config:
     """The configuration of these jobs (each with its path), if nothing is wrong with them.
 
     Raises:
-        ConfigError: with *problems* and all that is found; *located* adds the lines.
+        ConfigError: with *problems* and all that is found; *located* adds the lines, and drops what is known.
     """
     from thermos.config.job_checks import job_problems, job_warnings
 
-    reported = {problem.path for problem in problems}
     for prefix, job in jobs:
-        found = [located(problem) for problem in under(prefix, job_problems(job))]
-        problems += [problem for problem in found if problem.path not in reported]
-        warnings += [located(problem) for problem in under(prefix, job_warnings(job))]
+        problems += located(under(prefix, job_problems(job)))
+        warnings += located(under(prefix, job_warnings(job)))
     if not problems:
         keys: dict[str, str] = {}
         for prefix, job in jobs:
             if job.key in keys:
-                problems.append(located(Problem(f"{prefix}.name", f"{job.key} is also {keys[job.key]}")))
+                problems += located([Problem(f"{prefix}.name", f"{job.key} is also {keys[job.key]}")])
             keys.setdefault(job.key, prefix)
     if problems:
         raise ConfigError(path, in_order(problems))
