@@ -131,18 +131,26 @@ def _tree_bytes_below(fd: int, relative: str | None) -> int:
         os.close(below)
 
 
-def _tree_bytes(fd: int) -> int:
+def _tree_bytes(fd: int, device: int | None = None, depth: int = 0) -> int:
+    """What lies below *fd* on its file system. What is nested deeper than anybody nests is not counted."""
+    if device is None:
+        device = os.fstat(fd).st_dev
     total = 0
-    device = os.fstat(fd).st_dev
-    for _, directories, files, dir_fd in os.fwalk(".", dir_fd=fd, follow_symlinks=False):
-        if os.fstat(dir_fd).st_dev != device:
-            directories.clear()
-            continue
-        for name in (*directories, *files):
-            try:
-                total += os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_blocks * _BLOCK_BYTES
-            except OSError:
+    with os.scandir(fd) as entries:
+        names = [entry.name for entry in entries]
+    for name in names:
+        try:
+            info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            total += info.st_blocks * _BLOCK_BYTES
+            if not stat.S_ISDIR(info.st_mode) or info.st_dev != device or depth >= _DEEPEST:
                 continue
+            below = os.open(name, _DIRECTORY, dir_fd=fd)
+        except OSError:
+            continue
+        try:
+            total += _tree_bytes(below, device, depth + 1)
+        finally:
+            os.close(below)
     return total
 
 

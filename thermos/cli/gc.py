@@ -58,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             f"--keep-{name}",
             dest=name,
             action="store_false",
+            default=default == "delete",
             help=f"keep {meaning}" + (" (default)" if default == "keep" else ""),
         )
         group.add_argument(
