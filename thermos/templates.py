@@ -20,6 +20,9 @@ MAX_PASSES = 100
 #: pass; the kernel takes no command line beyond 128 KiB anyway (``MAX_ARG_STRLEN``).
 MAX_LENGTH = 1 << 20
 
+#: References to references to references in parsed JSON: beyond this many it is a circle.
+_MAX_DEPTH = 50
+
 # Compiled at their first use, by ``re`` itself: most texts hold no reference.
 _TEMPLATE = r"{{(&)?([^{}]+?)\1?}}"
 _COMPONENT = r"(\.[^\d\W]\w*|\[[\w\-./]+\])"
@@ -100,12 +103,22 @@ def resolve(
     return text, tuple(unknown)
 
 
-def lookup_in(scopes: Sequence[object], address: Address) -> str | None:
-    """The text at *address* in the first of *scopes* (parsed JSON) that has it, or None."""
-    for scope in scopes:
+def lookup_in(scopes: Sequence[object], address: Address, depth: int = 0) -> str | None:
+    """The text at *address* in the first of *scopes* (parsed JSON) that has it, or None.
+
+    References in that text are resolved where it stands: in the objects it lies in, then in *scopes*.
+
+    Raises:
+        BadTemplate: those cannot be resolved.
+    """
+    if depth > _MAX_DEPTH:
+        raise BadTemplate(f"its references go in a circle: {{{{{join_address(address)}}}}} leads back to itself")
+    for position, scope in enumerate(scopes):
         value: object = scope
+        around: list[object] = []
         for part in address:
             if isinstance(value, Mapping):
+                around.insert(0, value)
                 value = value.get(part[1:] if part[0] == "." else part[1:-1])
             elif isinstance(value, (list, tuple)) and part[0] == "[" and part[1:-1].isdecimal():
                 index = int(part[1:-1])
@@ -115,8 +128,12 @@ def lookup_in(scopes: Sequence[object], address: Address) -> str | None:
             if value is None:
                 break
         if isinstance(value, (str, int, float)):
-            return str(value)
+            return _resolved_in(str(value), (*around, *scopes[position:]), depth + 1)
     return None
+
+
+def _resolved_in(text: str, scopes: Sequence[object], depth: int = 0) -> str:
+    return resolve(text, lambda address: lookup_in(scopes, address, depth), keep_literals=True)[0]
 
 
 def resolve_tree(
@@ -136,7 +153,7 @@ def resolve_tree(
         if "{{" not in tree:
             return tree
         try:
-            return resolve(tree, lambda address: lookup_in(scopes, address), keep_literals=True)[0]
+            return _resolved_in(tree, scopes)
         except BadTemplate as error:
             report(path, str(error))
             return tree
