@@ -140,6 +140,15 @@ class Machine:
         history = self.state.processes.get(process)
         return history.last if history is not None else None
 
+    def may_launch(self, name: str) -> bool:
+        """Whether *name*'s time has come and is not over: a launch that was decided earlier may be so no more."""
+        state = self.state.task_state
+        if self._ending:
+            return False
+        return (state is TaskState.ACTIVE and name in self.regular.processes) or (
+            state is TaskState.FINALIZING and name in self.final.processes
+        )
+
     def live_runs(self) -> list[tuple[str, Run]]:
         """Every process with a run that is FORKED or RUNNING."""
         return [(name, self.state.processes[name].last) for name in self._live]
@@ -149,28 +158,28 @@ class Machine:
     def _recover(self) -> None:
         state = self.state.task_state
         last = self.state.statuses[-1] if self.state.statuses else None
+        deadline_ms = last.deadline_ms if last is not None else None
         if state is None or last is None:
             self._record_task(TaskState.ACTIVE)
         else:
-            self._record_task(state, forced_end=last.forced_end, deadline_ms=last.deadline_ms, reason="taken over")
+            if deadline_ms is None and state in (TaskState.CLEANING, TaskState.FINALIZING):  # the original's record
+                deadline_ms = last.timestamp_ms + self.task.finalization_wait * 1000
+            self._record_task(state, forced_end=last.forced_end, deadline_ms=deadline_ms, reason="taken over")
         if self.state.header is None:
             self._record(self._header)
         for name, history in self.state.processes.items():
             plan = self._plan_of(name)
             if plan is not None and plan.progress[name] is Progress.THROTTLED:
                 self._actions.append(Wake(_PROCESS + name, self._restarts.remaining_s(name, history, self._now_s)))
-        if state in (TaskState.CLEANING, TaskState.FINALIZING) and last is not None:
-            budget_s = float(self.task.finalization_wait)
-            begun_ms = last.timestamp_ms
-            deadline_ms = last.deadline_ms if last.deadline_ms is not None else begun_ms + int(budget_s * 1000)
-            # A clock that jumped neither cuts the budget short nor stretches it.
-            left_s = min(max(deadline_ms / 1000 - self._now_s, 0.0), max((deadline_ms - begun_ms) / 1000, 0.0))
-            self._actions.append(Wake(DEADLINE, left_s))
+        if last is not None and deadline_ms is not None:
+            # A clock that was set back does not stretch the budget.
+            left_s = min(deadline_ms / 1000 - self._now_s, (deadline_ms - last.timestamp_ms) / 1000)
+            self._actions.append(Wake(DEADLINE, max(left_s, 0.0)))
         if state is TaskState.CLEANING:
             self._actions.append(SweepOrphans(kill=False))
             self._actions.extend(Terminate(name) for name, _ in self.live_runs())
         for name, history in self.state.processes.items():
-            if history.last.state is ProcessState.WAITING and self._may_launch(name):
+            if history.last.state is ProcessState.WAITING and self.may_launch(name):
                 self._actions.append(Launch(name, history.last.number, history.last.seq + 1))
 
     def _reported(self, status: ProcessStatus) -> None:
@@ -214,7 +223,7 @@ class Machine:
         elif key.startswith(_LAUNCH):
             name = key[len(_LAUNCH) :]
             run = self.run_of(name)
-            if run is not None and run.state is ProcessState.WAITING and self._may_launch(name):
+            if run is not None and run.state is ProcessState.WAITING and self.may_launch(name):
                 self._actions.append(Launch(name, run.number, run.seq + 1))
         elif key.startswith(_PROCESS):
             plan = self._plan_of(name := key[len(_PROCESS) :])
@@ -317,14 +326,6 @@ class Machine:
         if name in self.regular.processes:
             return self.regular
         return self.final if name in self.final.processes else None
-
-    def _may_launch(self, name: str) -> bool:
-        state = self.state.task_state
-        if self._ending:
-            return False
-        return (state is TaskState.ACTIVE and name in self.regular.processes) or (
-            state is TaskState.FINALIZING and name in self.final.processes
-        )
 
     def _is_cleaning_up(self, name: str) -> bool:
         """True when *name* should no longer run: its plan's time is over."""
