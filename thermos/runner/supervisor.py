@@ -170,6 +170,8 @@ class Supervisor:
     def _launch_batch(self) -> None:
         for _ in range(min(BATCH, len(self._launches))):
             action = self._launches.popleft()
+            if not self.machine.may_launch(action.process):
+                continue  # a kill came in between; its run stays WAITING, for good
             try:
                 launched = self._launcher.launch(action)
             except OSError as error:
