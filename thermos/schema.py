@@ -175,7 +175,10 @@ class Task:
     """Processes that run in one sandbox, and when they count as done."""
 
     name: str = field(metadata=about("What the task is called.", dsl_default="{{processes[0].name}}"))
-    processes: tuple[Process, ...] = field(metadata=about("What is run. Names are unique; the order says nothing."))
+    processes: tuple[Process, ...] = field(
+        default=(),
+        metadata=about("What is run, at least one. Names are unique; the order says nothing.", sparse=True),
+    )
     constraints: tuple[Constraint, ...] = field(
         default=(), metadata=about("Which processes wait for which; see also the helper `order`.")
     )
@@ -242,7 +245,7 @@ def _texts(task: Task) -> Iterator[tuple[str, str]]:
 
 def _problems(task: Task, ports: Mapping[str, int] | None) -> Iterator[Problem]:
     if not task.processes:
-        yield Problem("processes", "a task needs at least one process")
+        yield Problem("processes", "a task needs at least one process", "add processes=[...]")
     seen: dict[str, int] = {}
     for index, process in enumerate(task.processes):
         path = f"processes[{index}]"

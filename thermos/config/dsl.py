@@ -63,14 +63,14 @@ class Units:
         return struct("Resources")(**totals)
 
     @staticmethod
-    def finalization_wait_sum(waits: Iterable[Any]) -> Any:
-        """The sum of these times, in seconds."""
-        return pystachio.Integer(sum(int(_number(wait, "finalization_wait")) for wait in waits))
+    def finalization_wait_sum(tasks: Iterable[Any]) -> Any:
+        """The sum of the times that these tasks may take to end, in seconds."""
+        return pystachio.Integer(sum(map(_finalization_wait, tasks)))
 
     @staticmethod
-    def finalization_wait_max(waits: Iterable[Any]) -> Any:
-        """The longest of these times, in seconds."""
-        return pystachio.Integer(max((int(_number(wait, "finalization_wait")) for wait in waits), default=0))
+    def finalization_wait_max(tasks: Iterable[Any]) -> Any:
+        """The longest of the times that these tasks may take to end, in seconds."""
+        return pystachio.Integer(max(map(_finalization_wait, tasks), default=0))
 
     @staticmethod
     def processes_merge(tasks: Iterable[Any]) -> list[Any]:
@@ -107,7 +107,7 @@ class Tasks:
             processes=Units.processes_merge(tasks),
             constraints=Units.constraints_merge(tasks),
             resources=Units.resources_sum(*(task.resources() for task in tasks)),
-            finalization_wait=Units.finalization_wait_max(task.finalization_wait() for task in tasks),
+            finalization_wait=Units.finalization_wait_max(tasks),
         )(**fields)
 
     @staticmethod
@@ -129,7 +129,7 @@ class Tasks:
             processes=Units.processes_merge(tasks),
             constraints=_unique(constraints),
             resources=Units.resources_max(*(task.resources() for task in tasks)),
-            finalization_wait=Units.finalization_wait_sum(task.finalization_wait() for task in tasks),
+            finalization_wait=Units.finalization_wait_sum(tasks),
         )(**fields)
 
     @staticmethod
@@ -190,6 +190,12 @@ def _unique(values: Iterable[Any]) -> list[Any]:
             alike.append(value)
             result.append(value)
     return result
+
+
+def _finalization_wait(task: Any) -> int:
+    """Of a task; or, since both are found in configurations, the time itself."""
+    wait = task.finalization_wait() if hasattr(task, "finalization_wait") else task
+    return int(_number(wait, "finalization_wait"))
 
 
 def _number(value: Any, what: str) -> float:

@@ -81,6 +81,9 @@ class Evaluation:
             place = self._sources.place(call, shape.name) if call is not None else None
             if place is not None:
                 self._places[where] = place
+            refused = was_refused(value, shape.name)
+            if refused:
+                self.faulty.add(where)
             raw = value._schema_data[shape.name]
             if raw is not pystachio.Empty:
                 before = len(self.problems)
@@ -89,8 +92,7 @@ class Evaluation:
                     self.consequences += self.problems[before:]
                     del self.problems[before:]
             elif shape.required and shape.meta["dsl_default"] is None:
-                self.faulty.add(where)
-                if not was_refused(value, shape.name):
+                if not refused:
                     self._report(where, f"is required in a {definition.__name__} and missing")
                 result[shape.name] = _placeholder(shape.kind)
         return result

@@ -147,6 +147,9 @@ def load_executed(path: str, text: bytes, bindings: Sequence[tuple[Address, str]
     if jobs is not None and not isinstance(jobs, (list, tuple)):
         problems.append(Problem("jobs", f"must be a list of jobs, not {said(jobs)}"))
         jobs = None
+    if not isinstance(hooks, (list, tuple)):
+        problems.append(Problem("hooks", f"must be a list, not {said(hooks)}"))
+        hooks = ()
     if not execution.exported and not jobs and not problems:
         problems.append(
             Problem("", "it defines nothing to run", "call export(task), or set jobs = [...], as the examples do")

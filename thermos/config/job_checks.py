@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from thermos.config.job_json import runner_task
-from thermos.config.job_schema import COLLISION_POLICIES, HttpHealthChecker, Job
+from thermos.config.job_schema import COLLISION_POLICIES, THERMOS, Container, HttpHealthChecker, Job
 from thermos.config.ports import (
     PortmapCycle,
     has_health_port,
@@ -43,7 +43,8 @@ def job_problems(job: Job) -> Iterator[Problem]:
             yield Problem(field, f"is '{value}'", "it may hold letters, digits, '_', '-' and '.', and not be empty")
     if not job.cluster:
         yield Problem("cluster", "is empty", "name the cluster as clusters.json does")
-    yield from _task_problems(job)
+    if job.executor_config.name == THERMOS:  # another executor's task need not have processes
+        yield from _task_problems(job)
     yield from _resource_problems(job)
     yield from (problem for problem in limit_problems(job) if not problem.path.startswith("task."))
     yield from _constraint_problems(job)
@@ -78,6 +79,8 @@ def job_warnings(job: Job) -> Iterator[Problem]:
                 f"is '{primary}', a port that no process uses",
                 f"use {{{{thermos.ports[{primary}]}}}} in the process that serves, or name the port it uses",
             )
+    if isinstance(job.container, Container):
+        yield Problem("container", "is the old way to write a Docker container", "write container=Docker(...)")
     if job.update_config.sla_aware and job.sla_policy is None:
         yield Problem("update_config.sla_aware", "has no effect without an sla_policy")
 

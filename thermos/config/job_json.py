@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from thermos.config.job_schema import Job, MesosTaskInstance
+from thermos.config.job_schema import THERMOS, Job, MesosTaskInstance
 from thermos.definition import Problem, build, plain
 from thermos.errors import TaskInvalid
 from thermos.schema import Task
@@ -45,7 +45,7 @@ def decode(text: str | bytes, source: str) -> Job:
 
 def executor_payload(job: Job) -> str:
     """What an executor is given: for Thermos the job without what only the scheduler needs, else its own data."""
-    if job.executor_config.name != "AuroraExecutor":
+    if job.executor_config.name != THERMOS:
         return job.executor_config.data
     raw = plain(job)
     for field in _NOT_IN_PAYLOAD:

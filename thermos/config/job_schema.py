@@ -16,6 +16,8 @@ from thermos.schema import Task
 #: How a path is mounted (``Mode``), and what happens when a cron job is due while it still runs.
 MODES = ("RO", "RW")
 COLLISION_POLICIES = ("KILL_EXISTING", "CANCEL_NEW")
+#: The name by which the scheduler knows the executor that runs tasks of processes (``AURORA_EXECUTOR_NAME``).
+THERMOS = "AuroraExecutor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +286,7 @@ class CoordinatorSlaPolicy:
 class ExecutorConfig:
     """Which executor runs the task."""
 
-    name: str = field(default="AuroraExecutor", metadata=about("Its name in the scheduler's configuration."))
+    name: str = field(default=THERMOS, metadata=about("Its name in the scheduler's configuration."))
     data: str = field(default="", metadata=about("What another executor than Thermos is given, as it is."))
 
 

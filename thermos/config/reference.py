@@ -117,8 +117,8 @@ HELPERS: Final[Mapping[str, Callable[..., Any]]] = {
     "python_options(...)": dsl.Options.python,
     "Units.resources_sum(a, ...)": dsl.Units.resources_sum,
     "Units.resources_max(a, ...)": dsl.Units.resources_max,
-    "Units.finalization_wait_sum(waits)": dsl.Units.finalization_wait_sum,
-    "Units.finalization_wait_max(waits)": dsl.Units.finalization_wait_max,
+    "Units.finalization_wait_sum(tasks)": dsl.Units.finalization_wait_sum,
+    "Units.finalization_wait_max(tasks)": dsl.Units.finalization_wait_max,
     "Units.processes_merge(tasks)": dsl.Units.processes_merge,
     "Units.constraints_merge(tasks)": dsl.Units.constraints_merge,
 }
@@ -160,7 +160,7 @@ def _default_words(shape: FieldShape) -> str:
         return "required"
     if default is None:
         default = shape.default
-    if default is None or (shape.meta["sparse"] and shape.kind.base == "map"):
+    if default is None or (shape.meta["sparse"] and not default and shape.kind.base != "bool"):
         return "none"
     if shape.kind.base == "struct":
         given = {

@@ -58,8 +58,6 @@ def from_plain(raw: object, path: str, problems: list[Problem]) -> Task | None:
         processes = raw.get("processes")
         if isinstance(processes, (list, tuple)) and processes and isinstance(processes[0], Mapping):
             raw = {**raw, "name": processes[0].get("name")}
-        elif isinstance(processes, (list, tuple)):
-            raw = {**raw, "name": ""}
     return build(Task, raw, path, problems)
 
 

@@ -55,6 +55,12 @@ def test_combine(task: Made) -> None:
     assert task("export(combine_tasks(one, two, name='three', max_failures=2))").name == "three"
 
 
+def test_times_of_tasks_are_added_and_compared(task: Made) -> None:
+    source = "x = Units.%s([one, two, 5])\nexport(one(finalization_wait=x))"
+    assert task(source % "finalization_wait_sum").finalization_wait == 75
+    assert task(source % "finalization_wait_max").finalization_wait == 40
+
+
 def test_concat(task: Made) -> None:
     made = task("export(concat_tasks(one, two(processes=[c]), name='both'))")
     assert made.name == "both"

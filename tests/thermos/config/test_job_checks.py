@@ -11,6 +11,9 @@ from thermos.config.job_checks import job_problems, job_warnings
 from thermos.config.job_schema import (
     Announcer,
     BatchUpdateStrategy,
+    Container,
+    Docker,
+    ExecutorConfig,
     HealthCheckConfig,
     HealthCheckerConfig,
     HttpHealthChecker,
@@ -45,6 +48,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "a pulse": with_update(pulse_interval_secs=60),
     "fixed ports where dedicated": {"announce": Announcer("web", {"web": "80"}), "constraints": {"dedicated": "x"}},
     "the same label twice": {"metadata": (Metadata("k", "1"), Metadata("k", "2"))},
+    "another executor's task": {
+        "executor_config": ExecutorConfig("loom", "data"), "task": Task("t", resources=Resources(1.0, MB, MB)),
+    },
     "failures without end": {"max_task_failures": -1},
 }  # fmt: skip
 
@@ -133,6 +139,7 @@ WARNED: dict[str, tuple[dict[str, Any], str]] = {
         "health_check_config.health_checker.shell.shell_command",
     ),
     "announcing a port that is not there": ({"announce": Announcer("web")}, "announce.primary_port"),
+    "a container of old": ({"container": Container(Docker("image"))}, "container"),
     "minding a policy that is not there": (with_update(sla_aware=True), "update_config.sla_aware"),
 }  # fmt: skip
 

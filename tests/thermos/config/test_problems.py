@@ -93,7 +93,7 @@ ONE = {
     "a required field": (
         "export(Task(name='t', processes=[\n Process(name='a')]))", 2, "processes[0].cmdline", "required",
     ),
-    "no processes": ("export(Task(name='t'))", 1, "processes", "is required in a Task and missing"),
+    "no processes": ("export(Task(name='t'))", 1, "processes", "a task needs at least one process"),
     "a text for a list": (
         "export(Task(name='t', processes='a'))", 1, "Task.processes", "must be a list, each element a Process, not 'a'",
     ),
@@ -169,6 +169,7 @@ ONE = {
     "a NUL": ("x = 1\0", None, "", "is not Python 3"),
     "no task": ("export(Process(name='a', cmdline='x'))", 1, "", "export() takes a Task, not a Process"),
     "no list": (f"jobs = Job({JOB}, task={TASK})", None, "jobs", "must be a list of jobs, not a Job"),
+    "no list of hooks": (f"jobs = [Job({JOB}, task={TASK})]\nhooks = 3", None, "hooks", "must be a list, not 3"),
     "no job": ("jobs = ['x']", None, "jobs[0]", "must be a Job, not 'x'"),
     "nothing": ("x = 1", None, "", "it defines nothing to run; call export(task)"),
     "no file to include": ("\ninclude('no.inc')", 2, "", "include('no.inc'):"),

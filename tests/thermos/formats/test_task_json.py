@@ -129,7 +129,7 @@ def test_a_task_without_a_name_has_that_of_its_first_process() -> None:
         ("[" * 100_000, "nested too deeply"),
         ("[]", "must be an object, a Task, not a list"),
         ('"x"', "must be an object, a Task, not 'x'"),
-        ('{"name": "t"}', "processes: is required in a Task and missing"),
+        ('{"processes": []}', "name: is required in a Task and missing"),
         ('{"name": "t", "processes": {}}', "processes: must be a list, not an object"),
         ('{"name": "t", "processes": [null]}', r"processes\[0\]: must be an object, a Process, not null"),
         ('{"name": "t", "processes": [{"name": "a"}]}', r"processes\[0\].cmdline: is required in a Process"),
