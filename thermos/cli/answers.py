@@ -109,6 +109,22 @@ class WhyAnswer(NamedTuple):
     findings: list[FindingAnswer]
 
 
+class TailLine(NamedTuple):
+    """`thermos tail --json`, once for each line."""
+
+    task_id: str
+    process: str
+    run: int
+    stream: Annotated[str, "`stdout` or `stderr`"]
+    line: Annotated[str, "without control characters"]
+
+
+class InspectAnswer(NamedTuple):
+    """`thermos inspect --output json`."""
+
+    task: Annotated[dict[str, object], "as in task files, see [configuration](configuration.md)"]
+
+
 class GcTaskAnswer(NamedTuple):
     """One task in `thermos gc`."""
 

@@ -40,6 +40,15 @@ def load(name: str) -> Verb:
     return verb
 
 
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Fills the description, and leaves the example and the exit codes as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("example:"):
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's, with one sentence for a wrong command line."""
 
@@ -90,7 +99,7 @@ def build_parser(verb: Verb) -> argparse.ArgumentParser:
         prog=f"thermos {verb.name}",
         description=verb.description,
         epilog=f"example:\n{_indent(verb.example)}\n\nexit codes:\n{codes}\n",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
         **options,
     )
