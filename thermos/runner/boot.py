@@ -8,6 +8,20 @@ from __future__ import annotations
 
 import os
 import sys
+from types import ModuleType
+
+
+class _Inspect(ModuleType):
+    """Stands in for ``inspect`` until somebody uses it: ``dataclasses`` imports it for classes without a docstring.
+
+    Ours all have one, and it is 0.8 MB and 7 ms that every runner of a node would pay.
+    """
+
+    def __getattr__(self, name: str) -> object:
+        del sys.modules["inspect"]
+        import inspect
+
+        return getattr(inspect, name)
 
 
 def argv(arguments: list[str]) -> list[str]:
@@ -23,6 +37,7 @@ def console() -> None:
 
 if __name__ == "__main__":
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    sys.modules["inspect"] = _Inspect("inspect")
     from thermos.runner.main import main
 
     sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,6 @@ import resource
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -78,6 +77,8 @@ def main(arguments: list[str]) -> int:
         print(f"thermos_runner: {failure}", file=sys.stderr)
         return failure.exit_code
     except Exception:  # noqa: BLE001 - the top: whatever it is, it must be told and end in a code
+        import traceback
+
         print(f"thermos_runner: a fault of ours; please report this:\n{traceback.format_exc()}", file=sys.stderr)
         return ExitCode.INTERNAL
 
