@@ -114,6 +114,10 @@ def _indent(text: str) -> str:
 
 def parse(verb: Verb, argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of *verb*; ends the program, as argparse does, on ``--help`` and on mistakes."""
-    args = build_parser(verb).parse_args(list(argv))
+    parser = build_parser(verb)
+    if any(action.nargs == argparse.REMAINDER for action in parser._actions):
+        args = parser.parse_args(list(argv))
+    else:  # options may stand between task ids
+        args = parser.parse_intermixed_args(list(argv))
     args.root = os.path.abspath(args.root or default_root())
     return args
