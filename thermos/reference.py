@@ -281,6 +281,9 @@ A last frame that is incomplete was torn by a crash: the owner of the stream cut
 other frame that makes no sense, a checksum that is wrong, and a length that its record does not agree with,
 is damage: nothing behind it is believed. A runner stops at it; a reader shows what came before, and where it is.
 
+Zeros from some sector to the end of a stream are what a loss of power leaves of a write that was never synced.
+A last frame that reaches into them counts as torn.
+
 ## Records
 
 RunnerCkpt is a union: each frame holds one of these.

@@ -9,7 +9,8 @@ as a signed i32. A frame without one is legal: the original writes such, and may
 
 A last frame that is incomplete was torn by a crash: whoever owns the stream cuts it off. Anything else that
 cannot be read is damage, after which nothing is believed. So is a last frame whose record ends before its
-length says: that length is wrong, and good frames may follow.
+length says: that length is wrong, and good frames may follow. Zeros from some sector on to the end are what a
+loss of power leaves of a write that was never synced: a last frame that reaches into them is torn, too.
 """
 
 from __future__ import annotations
@@ -128,6 +129,10 @@ _NEEDED: Final[dict[int, tuple[str, ...]]] = {
     3: ("state", "timestamp_ms"),
     101: ("timestamp_ms", "kind", "text"),
 }
+#: Smallest unit in which a file system loses what was written.
+_SECTOR_BYTES: Final = 512
+#: No whole frame ends with as many zeros: they were never written.
+_MANY_ZEROS: Final = 32
 _LENGTH = Struct(">I")
 _FIELD = Struct(">bh")
 _CHECKSUM = Struct(">bhib")
@@ -231,16 +236,20 @@ class Decoder:
         self.offset = offset  # of the first byte not yet decoded
         self.damage: Damage | None = None
         self._rest = b""
+        self._dropped_bytes = 0  # fed after damage
+        self._dropped_zeros = True  # whether they were nothing else
 
     @property
     def fed_to(self) -> int:
         """Offset behind the last byte that was fed."""
-        return self.offset + len(self._rest)
+        return self.offset + len(self._rest) + self._dropped_bytes
 
     def feed(self, data: bytes) -> list[Entry]:
         """The records that *data* completes. After damage nothing comes any more; see ``damage``."""
         entries: list[Entry] = []
         if self.damage is not None:
+            self._dropped_bytes += len(data)
+            self._dropped_zeros = self._dropped_zeros and not data.strip(b"\0")
             return entries
         data = self._rest + data if self._rest else data
         position, end = 0, len(data)
@@ -266,6 +275,8 @@ class Decoder:
 
     def finish(self) -> Damage | None:
         """What is wrong at the end of the stream: damage, a torn last frame, or nothing."""
+        if self.damage is not None and self._ends_in_zeros():
+            return Damage(self.offset, "the stream ends in zeros: power was lost while it was written", torn=True)
         if self.damage is None and self._rest:
             have = len(self._rest)
             if have < 4:
@@ -278,6 +289,16 @@ class Decoder:
             detail = f"the stream ends within a frame ({have - 4} of {want} bytes)"
             return Damage(self.offset, detail, torn=True)
         return self.damage
+
+    def _ends_in_zeros(self) -> bool:
+        """Whether the damaged frame reaches into zeros that begin with a sector and end with the stream."""
+        written = len(self._rest.rstrip(b"\0"))
+        zeros = len(self._rest) - written + self._dropped_bytes
+        if not self._dropped_zeros or (written and zeros < _MANY_ZEROS):
+            return False
+        sector = -(-(self.offset + written) // _SECTOR_BYTES) * _SECTOR_BYTES
+        end = self.offset + 4 + _LENGTH.unpack_from(self._rest)[0]
+        return written == 0 or sector < end
 
 
 def decode(data: bytes) -> Stream:
