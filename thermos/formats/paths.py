@@ -6,6 +6,7 @@ Layout, from Aurora (``thermos/common/path.py``)::
     ROOT/tasks/finished/TASK_ID
     ROOT/checkpoints/TASK_ID/runner        the runner's stream
     ROOT/checkpoints/TASK_ID/coordinator.PROCESS
+    ROOT/checkpoints/TASK_ID/.new-task     ours: the task file while it is written
     LOG_DIR/PROCESS/RUN/stdout, stderr     and stdout.1 … when rotated, stdout.1.gz when compressed
     SANDBOX/.thermos-sandbox               ours: the marker that names the task this directory was made for
 """
@@ -28,6 +29,7 @@ SANDBOX_MARKER: Final = ".thermos-sandbox"
 ACTIVE: Final = "active"
 FINISHED: Final = "finished"
 RUNNER: Final = "runner"
+NEW_TASK: Final = ".new-task"
 COORDINATOR_PREFIX: Final = "coordinator."
 
 #: Longest file name of the file systems that matter (``NAME_MAX``).

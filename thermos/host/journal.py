@@ -171,10 +171,12 @@ def sync_dir(path: str) -> None:
         os.close(fd)
 
 
-def write_whole(path: str, data: bytes) -> None:
-    """Make the file *path* hold *data*, durably: whole or not at all. Raises OSError."""
-    directory = os.path.dirname(path)
-    new = f"{directory}/.new-{os.getpid()}"
+def write_whole(path: str, data: bytes, new: str) -> None:
+    """Make the file *path* hold *data*, durably: whole or not at all. Raises OSError.
+
+    It is written as *new* first, on the same file system: a name that nobody else writes, and that the next
+    attempt uses again if we die on the way.
+    """
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
@@ -187,4 +189,4 @@ def write_whole(path: str, data: bytes) -> None:
     except OSError:
         os.unlink(new)
         raise
-    sync_dir(directory)
+    sync_dir(os.path.dirname(path))

@@ -32,6 +32,17 @@ class Launcher:
         """Readable when a coordinator has written something; four bytes each, its pid."""
         return self._announce_read
 
+    def enter_group(self) -> bool:
+        """Whether we are in the task's control group now, made if it was missing: then all we fork is."""
+        group = self._context.header.cgroup
+        try:
+            if group is None or not cgroup.make(group):
+                return False
+            cgroup.join(group)
+        except OSError:
+            return False
+        return True
+
     def launch(self, action: Launch) -> Launched:
         """Fork the coordinator of one run. Raises OSError: no pids, no memory, no descriptors."""
         if self._go is None:

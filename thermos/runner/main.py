@@ -36,7 +36,6 @@ from thermos.host import beneath, cgroup, linux, proc
 from thermos.host.command import find_user
 from thermos.host.journal import Journal, write_whole
 from thermos.records import Record, RunnerHeader
-from thermos.runner import finish
 from thermos.runner.context import Context
 from thermos.runner.options import parse_ports, parser
 from thermos.runner.supervisor import SIGNALS, Supervisor
@@ -131,8 +130,6 @@ def _run(options: Namespace, ports: dict[str, int]) -> int:
         base = cgroup.find_base()
         if base is not None:
             header = header._replace(cgroup=f"{base}/{cgroup.PARENT_NAME}/{header.cookie}")
-    if header.cgroup is not None and not _enter(header.cgroup):
-        header = header._replace(cgroup=None)
     task = _agree_on_task(root, header, task)
     context = _context(options, root, header, task, mask)
     machine = Machine(task, header, context.identity)
@@ -142,10 +139,10 @@ def _run(options: Namespace, ports: dict[str, int]) -> int:
                 machine.replay(record)
     except IllegalMove as error:
         raise CheckpointCorrupt(journal.path, journal.size, str(error)) from None
-    if machine.is_over:
-        finish.move_task_file(root, header.task_id)
-        return ExitCode.OK
     supervisor = Supervisor(context, machine, journal)
+    if machine.is_over:
+        supervisor.end()
+        return ExitCode.OK
     if not records:
         supervisor.put(Started())
         if header.cgroup is None and not options.no_cgroup:
@@ -226,7 +223,8 @@ def _agree_on_task(root: str, header: RunnerHeader, task: Task) -> Task:
         with open(path, encoding="utf-8") as file:
             there = task_json.decode(file.read(), path)
     except FileNotFoundError:
-        write_whole(path, task_json.encode(task).encode())
+        new = f"{paths.checkpoint_dir(root, header.task_id)}/{paths.NEW_TASK}"
+        write_whole(path, task_json.encode(task).encode(), new)
         return task
     there = task_json.bind_thermos(there, header.task_id, header.user or "", header.ports or {})
     if not task_json.same_task(there, task):
@@ -351,17 +349,6 @@ def _sandbox(path: str, task_id: str, uid: int, gid: int) -> int:
         if uid != os.geteuid():
             os.fchown(fd, uid, gid)
     return fd
-
-
-def _enter(group: str) -> bool:
-    """Whether we are in the task's control group now, made if it was missing."""
-    try:
-        if not cgroup.make(group):
-            return False
-        cgroup.join(group)
-    except OSError:
-        return False
-    return True
 
 
 def _raise_open_files() -> tuple[int, int] | None:

@@ -97,6 +97,7 @@ class Supervisor:
         self._leaky = False  # a coordinator died: what it watched over may be anywhere
         self._interrupts = 0
         self._in_trouble = False
+        self._entered = False  # the task's control group
         self._epoll.register(self._signal_fd, select.EPOLLIN)
         self._epoll.register(self._launcher.announce_fd, select.EPOLLIN)
         if context.leash_fd is not None:
@@ -130,12 +131,26 @@ class Supervisor:
         while self._events or self._launches or self._actions or self._records:
             self._answer()
             if self._launches:
+                self._enter_group()
                 if self.journal.held:
                     self._delay_launches("records cannot be written")
                     continue
                 self._launch_batch()
                 self._answer()  # FORKED and Release, in one write with all that came before
             self._commit()
+
+    def _enter_group(self) -> None:
+        """Before the first fork, join the task's control group.
+
+        Its name is written before it is made: if we died between, nobody would know whose it is.
+        """
+        if self._entered or self.context.header.cgroup is None:
+            return
+        self._entered = True
+        records, self._records = self._records, []
+        self._report(self.journal.append(records))  # made durable with the record of the fork
+        if not self._launcher.enter_group():
+            self.note("host", "cannot join its control group: what leaves its session is found by its environment")
 
     def _answer(self) -> None:
         while self._events:
@@ -219,6 +234,12 @@ class Supervisor:
         for pid in proc.children(os.getpid()):
             if pid not in self._coordinators:
                 signals.send(pid, signum, proc.start_ticks(pid), {self.context.owner_uid, self.context.user.uid})
+
+    def end(self) -> None:
+        """Do what is left of a task that is over: its runner died between the last record and the end."""
+        self._leaky = True
+        self._finish = Finish(self.machine.state.statuses[-1].state)
+        self._end_if_written()
 
     def _end_if_written(self) -> None:
         """Leave, once the task's last record is on disk."""
