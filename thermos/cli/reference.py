@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from thermos import records
 from thermos.cli import answers
 from thermos.cli.options import arguments, usage
 from thermos.cli.verb import NAMES, load
 from thermos.core import explain
 from thermos.errors import ExitCode
-from thermos.reference import meanings
 
 #: Where the pages lie in a checkout.
 DIRECTORY: Final = Path(__file__).parent.parent.parent / "docs" / "reference"
@@ -43,7 +43,8 @@ Each verb that shows something prints one JSON object with `--json` (`thermos ta
 inspect`: with `--output json`). The object holds `"schema": 1` and the fields below; the number is raised when
 a field changes its meaning or goes. New fields may come: skip what you do not know. Times are seconds (`_s`) or
 milliseconds (`_ms`) since 1970; `null` means unknown, never zero. The text is ASCII, on one line unless it goes
-to a terminal.
+to a terminal. What the fields of records mean that are not explained here, the
+[checkpoint format](checkpoint-format.md) tells.
 """
 
 _EXIT_HEAD: Final = """\
@@ -160,13 +161,14 @@ def _comments(module: types.ModuleType) -> dict[str, str]:
                     comment.insert(0, lines[line].strip()[2:].strip())
                     line -= 1
                 assert isinstance(node, ast.ClassDef)
-                found[f"{node.name}.{item.target.id}"] = " ".join(comment)
+                text = " ".join(comment).removeprefix("*extension*").lstrip(" :").replace(":data:", "")
+                found[f"{node.name}.{item.target.id}"] = text.replace("``", "`")
     return found
 
 
 def json() -> str:
     """The page on what ``--json`` prints."""
-    known = {**_comments(explain), **meanings()}
+    known = {**_comments(explain), **_comments(records)}
     found: dict[str, Any] = {}
     parts = [_GENERATED + _JSON_HEAD]
     for kind in _ANSWERS:

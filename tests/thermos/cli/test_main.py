@@ -81,8 +81,8 @@ def test_the_default_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/xdg")
     assert default_root() == "/xdg/thermos"
     monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert default_root() == "/home/someone/.local/state/thermos"
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert default_root() == "/somewhere/.local/state/thermos"
 
 
 def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
