@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from thermos.formats.paths import coordinator_name
-from thermos.host import cgroup, linux, proc
+from thermos.host import cgroup, inherited, linux, proc
 from thermos.host.journal import Journal
 from thermos.host.logs import Sinks, compress
 from thermos.records import DeathCertificate, Note, ProcessStatus
@@ -185,9 +185,10 @@ class _Coordinator:
 
     def _drain(self, fd: int) -> None:
         """Copy what is in the pipe already; what leftovers may still write is not waited for."""
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
         for _ in range(64):  # a pipe holds 64 KiB, one read of ours; more than that comes from leftovers
-            before = select.select([fd], [], [], 0)[0]
-            if not before or not self.sinks.pump(fd):
+            if not poll.poll(0) or not self.sinks.pump(fd):
                 return
 
     def _ended(self, wait_status: int, usage: resource.struct_rusage) -> None:
@@ -380,7 +381,7 @@ def _become_command(job: Job, child_fds: list[int], hold_fd: int) -> None:
             os.setgroups(groups)
             os.setgid(gid)
             os.setuid(uid)
-        for signum in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT):
+        for signum in inherited.ignored_signals():
             signal.signal(signum, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, job.signal_mask)
         os.execve(job.argv[0], job.argv, dict(job.environment))

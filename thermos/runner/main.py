@@ -32,7 +32,7 @@ from thermos.errors import (
     ThermosError,
 )
 from thermos.formats import checkpoint, paths, task_json
-from thermos.host import beneath, cgroup, linux, proc
+from thermos.host import beneath, cgroup, inherited, linux, proc
 from thermos.host.command import find_user
 from thermos.host.journal import Journal, write_whole
 from thermos.records import Record, RunnerHeader
@@ -93,6 +93,7 @@ def _system_error(error: OSError) -> ThermosError:
 
 def _run(options: Namespace, ports: dict[str, int]) -> int:
     linux.require_kernel()
+    inherited.settle()
     mask = _block_signals()
     linux.set_name("thermos-runner")
     if options.checkpoint_root is None:
@@ -276,7 +277,7 @@ def _first_header(records: list[Record], header: RunnerHeader, path: str) -> Run
 
 def _block_signals() -> frozenset[int]:
     """Signals come by descriptor from here on; those that are ignored (nohup, a shell's &) stay so."""
-    ours = [signum for signum in SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN or signum == signal.SIGCHLD]
+    ours = [signum for signum in SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
     return frozenset(int(signum) for signum in before)
 
