@@ -353,7 +353,7 @@ def _constraint_problems(task: Task) -> Iterator[Problem]:
 
 
 def _cycles(edges: Mapping[str, list[str]]) -> Iterator[list[str]]:
-    """One circle for each tangle of them, as its members in order, the first again at the end."""
+    """Circles, where there are any, each as its members in order, the first again at the end."""
     done: set[str] = set()
     for start in edges:
         if start in done:
@@ -365,7 +365,6 @@ def _cycles(edges: Mapping[str, list[str]]) -> Iterator[list[str]]:
                 if after in path:
                     members = list(path)
                     yield [*members[members.index(after) :], after]
-                    done.update(members)
                 elif after not in done and after in edges:
                     path[after] = iter(edges[after])
                     break

@@ -188,6 +188,19 @@ def test_two_tangles_are_two_problems() -> None:
     ]
 
 
+def test_circles_that_share_a_process_are_both_named() -> None:
+    tangled = task(A, B, C, constraints=ordered("a", "b", "c", "b", "a"))
+    assert [message for _, message in found(tangled)] == [
+        "the order goes in a circle: b -> c -> b",
+        "the order goes in a circle: a -> b -> a",
+    ]
+
+
+def test_what_follows_from_a_mixed_order_is_not_said_as_well() -> None:
+    mixed = task(replace(A, daemon=True), replace(B, final=True), constraints=ordered("a", "b", "a"))
+    assert [path for path, _ in found(mixed)] == ["constraints[0].order"]
+
+
 def test_a_long_chain_is_no_deep_recursion() -> None:
     names = [f"p{index}" for index in range(5000)]
     assert problems(task(*(Process(name, "true") for name in names), constraints=ordered(*names))) == ()

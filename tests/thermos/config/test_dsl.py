@@ -171,9 +171,18 @@ def test_extensions(task: Made) -> None:
 def test_ordinary_python_is_allowed(task: Made) -> None:
     made = task(
         "import math\ndef many(n):\n  return [Process(name='p%d' % i, cmdline='x') for i in range(n)]\n"
-        "export(globals()['Task'](name='t', processes=many(int(math.sqrt(9)))))"
+        "export(Task(name='t', processes=many(int(math.sqrt(9)))))"
     )
     assert names(made) == ["p0", "p1", "p2"]
+
+
+def test_names_that_the_code_does_not_show_are_there_as_well(task: Made) -> None:
+    source = "export(SimpleTask('s', globals()['Options'].java('a') + eval('java_options')('b')))"
+    assert task(source).processes[0].cmdline == "-a-b"
+
+
+def test_the_last_binding_counts(task: Made) -> None:
+    assert task("export(SimpleTask('s', '{{a}}'))", "a=1", "a=2").processes[0].cmdline == "2"
 
 
 def test_includes_are_relative_to_the_file_they_stand_in(tmp_path: Path) -> None:

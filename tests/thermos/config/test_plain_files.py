@@ -80,6 +80,10 @@ def test_toml(tmp_path: Path) -> None:
     assert loaded(tmp_path, TOML, "task.toml", "db=main").tasks == (BACKUP,)
 
 
+def test_the_last_binding_counts(tmp_path: Path) -> None:
+    assert loaded(tmp_path, TOML, "task.toml", "db=other", "db=main").tasks == (BACKUP,)
+
+
 def test_a_table_called_task(tmp_path: Path) -> None:
     text = '[task]\nname = "t"\nmax_failures = 2\n[[processes]]\nname = "p"\ncmdline = "x"\n'
     assert loaded(tmp_path, text).task() == Task("t", (Process("p", "x"),), max_failures=2)

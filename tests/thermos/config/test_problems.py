@@ -192,6 +192,12 @@ def test_what_is_in_an_included_file_says_so(faults: Faults) -> None:
     assert str(problem).startswith("b.inc line 3: there is no 'x'")
 
 
+def test_trying_the_structs_of_a_choice_is_no_problem(tmp_path: Path) -> None:
+    path = tmp_path / "config.aurora"
+    path.write_text(f"job = Job({JOB}, task={TASK}, container={{'image': 'x'}})\nstr(job.container())\njobs = [job]\n")
+    assert load(str(path)).job().container is not None
+
+
 def test_several_tasks_and_jobs_are_told_apart(faults: Faults) -> None:
     tasks = faults("export(SimpleTask('a', ''))\nexport(SimpleTask('b', ''))")
     assert [(problem.line, problem.path) for problem in tasks] == [
