@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -24,6 +25,8 @@ from thermos.states import ProcessState
 
 #: Nothing measured here may take longer; what does is ended and told.
 LIMIT_S: Final = 180.0
+#: As large as anybody may make a pipe (/proc/sys/fs/pipe-max-size, its default).
+PIPE_BYTES: Final = 1 << 20
 SCRIPTS: Final = Path(sys.executable).parent
 
 
@@ -172,6 +175,8 @@ class Runner:
         self.path = Path(paths.runner_checkpoint(str(directory / "root"), task_id))
         self.argv = list(argv)
         self._report, theirs = os.pipe2(os.O_CLOEXEC)
+        # A runner waits for no reader: it ends its report to one that lets the pipe run full.
+        fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self.errors = directory / "stderr"
         with self.errors.open("ab") as errors:
             self.started_s = time.perf_counter()
