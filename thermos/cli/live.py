@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
-from thermos.checkpoints import is_owned, read_stream
+from thermos.checkpoints import is_owned
 from thermos.core.state import RunnerState, is_repeat
 from thermos.errors import IllegalMove, TaskInvalid
 from thermos.formats import checkpoint, paths
+from thermos.host.beneath import open_regular
 from thermos.records import ProcessStatus
 from thermos.schema import Task
+
+#: Task files and coordinators' streams are read this far; what is longer is no file of ours.
+_LONGEST_BYTES: Final = 64 << 20
 
 
 class LiveTask:
@@ -26,8 +31,7 @@ class LiveTask:
         self._fd = -1
         self._offset = 0
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-            self._fd = os.open(self.path, flags)
+            self._fd = _open_below(root, self.path)
         except OSError as error:
             self.trouble = f"{self.path}: {error.strerror}"
 
@@ -74,7 +78,7 @@ class LiveTask:
 
     def _coordinator_says_over(self, process: str, seq: int) -> bool:
         try:
-            data, _ = read_stream(paths.process_checkpoint(self.root, self.task_id, process))
+            data = _read_below(self.root, paths.process_checkpoint(self.root, self.task_id, process))
         except (OSError, ValueError):
             return False
         return any(
@@ -89,6 +93,20 @@ class LiveTask:
             self._fd = -1
 
 
+def _open_below(root: str, path: str) -> int:
+    """A descriptor of the regular file *path*, which starts with *root*; nothing below may be a link."""
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return open_regular(root_fd, path[len(root) + 1 :], os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(root_fd)
+
+
+def _read_below(root: str, path: str) -> bytes:
+    with os.fdopen(_open_below(root, path), "rb") as file:
+        return file.read(_LONGEST_BYTES)
+
+
 def definition(root: str, task_id: str) -> tuple[Task | None, str | None]:
     """(the task's definition, or None; why there is none)."""
     from thermos.formats import task_json
@@ -97,8 +115,7 @@ def definition(root: str, task_id: str) -> tuple[Task | None, str | None]:
     for where in (paths.ACTIVE, paths.FINISHED):
         path = paths.task_path(root, task_id, where)
         try:
-            data, _ = read_stream(path)
-            return task_json.decode(data, path), None
+            return task_json.decode(_read_below(root, path), path), None
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
 from thermos.checkpoints import TaskCheckpoint, is_owned, read_task
 from thermos.cli.find import Found, Patterns, find_tasks, places
 from thermos.cli.show import (
+    JSON_SCHEMA,
     clean,
     coloured,
     ctime,
     duration,
     has_colour,
     is_terminal,
+    plain,
     print_json,
     table,
     tell,
@@ -23,6 +26,9 @@ from thermos.cli.verb import Verb
 from thermos.core.state import Run
 from thermos.errors import ExitCode
 from thermos.formats import paths
+
+if TYPE_CHECKING:
+    from thermos.cli.answers import TaskAnswer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -74,11 +80,11 @@ def _is_gone(task: Found) -> bool:
     return not os.path.lexists(paths.task_path(task.root, task.task_id, where))
 
 
-def read(task: Found) -> TaskCheckpoint:
+def read(task: Found, keep_runs: int | None = None) -> TaskCheckpoint:
     """The task's state; read twice if its runner was just writing, so that no half record is reported."""
-    checkpoint = read_task(task.root, task.task_id)
+    checkpoint = read_task(task.root, task.task_id, keep_runs)
     if checkpoint.findings and task.is_active and _lives(task):
-        checkpoint = read_task(task.root, task.task_id)
+        checkpoint = read_task(task.root, task.task_id, keep_runs)
     return checkpoint
 
 
@@ -101,7 +107,7 @@ def _print_task(task: Found, verbosity: int, people: bool, colour: bool) -> bool
     if verbosity <= 0:
         print(line)
         return True
-    checkpoint = read(task)
+    checkpoint = read(task, keep_runs=1)
     state, header = checkpoint.state, checkpoint.state.header
     if header is None or state.task_state is None:
         if not checkpoint.exists and _is_gone(task):
@@ -140,7 +146,7 @@ def _print_table(tasks: list[Found]) -> bool:
     now_s = time.time()
     rows, states, findings = [], [], []
     for task in tasks:
-        checkpoint = read(task)
+        checkpoint = read(task, keep_runs=1)
         state = checkpoint.state
         if not checkpoint.exists and _is_gone(task):
             continue
@@ -176,36 +182,53 @@ def _print_table(tasks: list[Found]) -> bool:
 
 
 def _print_json(tasks: list[Found]) -> bool:
-    from thermos.cli.answers import StatusAnswer, TaskAnswer, end_time_ms, finding_answers, process_answer
+    """Print all tasks as one object, each as soon as it is read: there may be a hundred thousand."""
+    from thermos.cli.answers import StatusAnswer
 
-    answers = []
-    for task in tasks:
-        checkpoint = read(task)
-        if not checkpoint.exists and _is_gone(task):
-            continue
-        state, header = checkpoint.state, checkpoint.state.header
-        answers.append(
-            TaskAnswer(
-                root=task.root,
-                task_id=task.task_id,
-                is_active=task.is_active,
-                state=state.task_state,
-                runner_lives=_lives(task),
-                owner=_owner(task),
-                user=header.user if header is not None else None,
-                hostname=header.hostname if header is not None else None,
-                launch_time_ms=header.launch_time_ms if header is not None else None,
-                end_time_ms=end_time_ms(state),
-                ports=(header.ports or {}) if header is not None else {},
-                sandbox=header.sandbox if header is not None else None,
-                log_dir=header.log_dir if header is not None else None,
-                processes=[process_answer(name, history) for name, history in state.processes.items()],
-                notes=state.notes,
-                findings=finding_answers(checkpoint.findings),
-            )
-        )
-    print_json(StatusAnswer(answers))
-    return not any(answer.findings for answer in answers)
+    answers = (answer for answer in map(_answer, tasks) if answer is not None)
+    whole = True
+    if is_terminal():
+        shown = list(answers)
+        print_json(StatusAnswer(shown))
+        return not any(answer.findings for answer in shown)
+    import json
+
+    print(f'{{"schema": {JSON_SCHEMA}, "tasks": [', end="")
+    between = ""
+    for answer in answers:
+        print(between + json.dumps(plain(answer)), end="")
+        between = ", "
+        whole = whole and not answer.findings
+    print("]}")
+    return whole
+
+
+def _answer(task: Found) -> TaskAnswer | None:
+    """*task* for JSON; None: it is gone."""
+    from thermos.cli.answers import TaskAnswer, end_time_ms, finding_answers, process_answer
+
+    checkpoint = read(task, keep_runs=1)
+    if not checkpoint.exists and _is_gone(task):
+        return None
+    state, header = checkpoint.state, checkpoint.state.header
+    return TaskAnswer(
+        root=task.root,
+        task_id=task.task_id,
+        is_active=task.is_active,
+        state=state.task_state,
+        runner_lives=_lives(task),
+        owner=_owner(task),
+        user=header.user if header is not None else None,
+        hostname=header.hostname if header is not None else None,
+        launch_time_ms=header.launch_time_ms if header is not None else None,
+        end_time_ms=end_time_ms(state),
+        ports=(header.ports or {}) if header is not None else {},
+        sandbox=header.sandbox if header is not None else None,
+        log_dir=header.log_dir if header is not None else None,
+        processes=[process_answer(name, history) for name, history in state.processes.items()],
+        notes=state.notes,
+        findings=finding_answers(checkpoint.findings),
+    )
 
 
 def execute(args: argparse.Namespace) -> int:
