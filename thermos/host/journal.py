@@ -186,7 +186,8 @@ def write_whole(path: str, data: bytes, new: str) -> None:
         finally:
             os.close(fd)
         os.rename(new, path)
-    except OSError:
+    except OSError as error:
+        error.filename = error.filename or path
         os.unlink(new)
         raise
     sync_dir(os.path.dirname(path))

@@ -44,8 +44,9 @@ def require_kernel() -> None:
     name = os.uname()
     release = name.release
     numbers = []
-    for part in release.replace("-", ".").split(".")[:2]:
-        numbers.append(int(part) if part.isdigit() else 0)
+    for part in release.split(".")[:2]:
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]  # of "6-rc1", "10+"
+        numbers.append(int(digits) if digits else 0)
     if name.sysname != "Linux" or tuple(numbers) < LEAST_KERNEL:
         wanted = ".".join(map(str, LEAST_KERNEL))
         raise UnsupportedSystem(f"this system is {name.sysname} {release}; Linux {wanted} or later is needed")

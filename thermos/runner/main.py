@@ -36,6 +36,7 @@ from thermos.host import beneath, cgroup, inherited, linux, proc
 from thermos.host.command import find_user
 from thermos.host.journal import Journal, write_whole
 from thermos.records import Record, RunnerHeader
+from thermos.runner import sandbox
 from thermos.runner.context import Context
 from thermos.runner.options import parse_ports, parser
 from thermos.runner.supervisor import SIGNALS, Supervisor
@@ -108,19 +109,20 @@ def _run(options: Namespace, ports: dict[str, int]) -> int:
         task = _bind(task, task_id, user.name, ports)
         if options.sandbox is None:
             raise TaskInvalid("command line", ["--sandbox is missing: the directory the task's processes run in"])
-        sandbox = os.path.abspath(options.sandbox)
+        directory = os.path.abspath(options.sandbox)
         header = RunnerHeader(
             task_id=task_id,
             launch_time_ms=int(time.time() * 1000),
-            sandbox=sandbox,
+            sandbox=directory,
             hostname=options.hostname or os.uname().nodename,
             user=user.name,
             ports=ports,
-            log_dir=paths.default_log_dir(sandbox),
+            log_dir=paths.default_log_dir(directory),
             uid=os.geteuid(),
             format_version=checkpoint.VERSION,
             cookie=os.urandom(8).hex(),
         )
+        sandbox.check(directory)
     if os.path.lexists(paths.task_path(root, header.task_id, paths.FINISHED)):
         raise TaskOver(f"task {header.task_id} is over; `thermos status {header.task_id}` says how it ended")
     journal = _own(root, header.task_id)
@@ -182,20 +184,36 @@ def _load(options: Namespace) -> Task:
     except (OSError, UnicodeDecodeError) as error:
         detail = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise TaskInvalid(path, [f"cannot be read: {detail}"]) from None
-    return task_json.decode(text, path)
+    try:
+        return task_json.decode(text, path)
+    except ValueError as error:  # a number of more digits than Python converts
+        raise TaskInvalid(path, [str(error)]) from None
 
 
 def _bind(task: Task, task_id: str, user: str, ports: Mapping[str, int]) -> Task:
+    found = problems(task)
     missing = sorted(task_json.ports_wanted(task) - set(ports))
-    if missing:
+    if missing and not found:
         raise MissingPort(
             f"task {task.name}", [f"port {name!r} is missing: give --port {name}:NUMBER" for name in missing]
         )
-    bound = task_json.bind_thermos(task, task_id, user, ports)
-    found = problems(bound, ports)
     if found:
-        raise TaskInvalid(f"task {task.name}", found)
+        raise TaskInvalid(f"task {task.name}", problems(task, ports))
+    bound = task_json.bind_thermos(task, task_id, user, ports)
+    if bound != task:
+        # Names and lengths are others now. Braces that are still there are the text that {{&these}} stood for.
+        found = problems(task_json.decode(task_json.encode(bound).replace("{{", "(("), "task"))
+        if found:
+            raise TaskInvalid(f"task {task.name}", found)
     return bound
+
+
+def _as_it_ran(task: Task, header: RunnerHeader) -> Task:
+    """A task that lies on disk. The original's older versions left references in it; other braces are its text."""
+    try:
+        return task_json.bind_thermos(task, header.task_id, header.user or "", header.ports or {})
+    except TaskInvalid:
+        return task
 
 
 def _from_disk(root: str, task_id: str) -> tuple[Task, RunnerHeader]:
@@ -212,8 +230,7 @@ def _from_disk(root: str, task_id: str) -> tuple[Task, RunnerHeader]:
                 task = task_json.decode(file.read(), path)
         except FileNotFoundError:
             continue
-        # Tasks of the original's older versions lie there with their references in them.
-        return task_json.bind_thermos(task, task_id, header.user or "", header.ports or {}), header
+        return _as_it_ran(task, header), header
     raise TaskNotFound(f"task {task_id} cannot be taken over: its task file under {root}/tasks is gone")
 
 
@@ -227,7 +244,7 @@ def _agree_on_task(root: str, header: RunnerHeader, task: Task) -> Task:
         new = f"{paths.checkpoint_dir(root, header.task_id)}/{paths.NEW_TASK}"
         write_whole(path, task_json.encode(task).encode(), new)
         return task
-    there = task_json.bind_thermos(there, header.task_id, header.user or "", header.ports or {})
+    there = _as_it_ran(there, header)
     if not task_json.same_task(there, task):
         raise TaskDiffers(
             f"task id {header.task_id} belongs to a task with another definition ({path}); "
@@ -287,7 +304,7 @@ def _context(options: Namespace, root: str, header: RunnerHeader, task: Task, ma
     user = find_user(header.user)
     directory = paths.checkpoint_dir(root, header.task_id)
     checkpoint_fd = beneath.open_dir(directory)
-    sandbox_fd = _sandbox(header.sandbox, header.task_id, user.uid, user.gid)
+    sandbox_fd = sandbox.open_or_make(header.sandbox, header.task_id, user.uid, user.gid)
     chroot = bool(options.enable_chroot)
     container_sandbox = options.container_sandbox or ("/" if chroot else header.sandbox)
     linux.become_subreaper()
@@ -333,23 +350,6 @@ def _log_directory(header: RunnerHeader) -> str:
     if relative.startswith(".."):
         raise TaskInvalid(f"task {header.task_id}", [f"its log directory {log_dir} is outside its sandbox"])
     return relative
-
-
-def _sandbox(path: str, task_id: str, uid: int, gid: int) -> int:
-    """A descriptor of the sandbox; one that we make is the user's, and marked as made for this task."""
-    made = False
-    if not os.path.isdir(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.mkdir(path, 0o755)
-        made = True
-    fd = beneath.open_dir(path)
-    if made:
-        marker = os.open(paths.SANDBOX_MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=fd)
-        os.write(marker, f"{task_id}\n".encode())
-        os.close(marker)
-        if uid != os.geteuid():
-            os.fchown(fd, uid, gid)
-    return fd
 
 
 def _raise_open_files() -> tuple[int, int] | None:

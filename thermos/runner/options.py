@@ -41,15 +41,15 @@ def parser() -> argparse.ArgumentParser:
     add("--hostname", metavar="NAME", help="name of this host, for the record")
     add("--process_logger_destination", choices=LOGGER_DESTINATIONS, default="file")
     add("--process_logger_mode", choices=LOGGER_MODES, default="standard")
-    add("--rotate_log_size_mb", metavar="MIB", type=int, help="size a log is put aside at (mode rotate)")
-    add("--rotate_log_backups", metavar="N", type=int, help="logs put aside that are kept (mode rotate)")
+    add("--rotate_log_size_mb", metavar="MIB", type=_at_least_one, help="size a log is put aside at (mode rotate)")
+    add("--rotate_log_backups", metavar="N", type=_at_least_none, help="logs put aside that are kept (mode rotate)")
     ours = parse.add_argument_group("not in Aurora")
     add = ours.add_argument
     add("--takeover", action="store_true", help="go on with a task from its checkpoint alone")
     add("--kill", choices=("KILLED", "LOST"), help="end the task as that, with --takeover")
     add("--kill_reason", metavar="TEXT", default="asked for", help="why, for the record")
-    add("--kill_budget", metavar="S", type=float, help="seconds to clean up and finalize in; 0: at once")
-    add("--preemption_wait", metavar="S", type=float, default=60.0, help="most seconds a kill may take (60)")
+    add("--kill_budget", metavar="S", type=_seconds, help="seconds to clean up and finalize in; 0: at once")
+    add("--preemption_wait", metavar="S", type=_seconds, default=60.0, help="most seconds a kill may take (60)")
     add("--no_cgroup", action="store_true", help="make no control groups, even where that is possible")
     add("--report_fd", metavar="FD", type=int, help="copy each record to this descriptor")
     add(
@@ -62,6 +62,30 @@ def parser() -> argparse.ArgumentParser:
     for name in ("--log_dir", "--log_to_disk", "--log_to_stderr", "--log_to_stdout", "--log_simple"):
         parse.add_argument(name, help=argparse.SUPPRESS)
     return parse
+
+
+def _at_least_one(word: str) -> int:
+    return _number(word, 1)
+
+
+def _at_least_none(word: str) -> int:
+    return _number(word, 0)
+
+
+def _number(word: str, least: int) -> int:
+    if not word.isdecimal() or not least <= int(word) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"should be a whole number, {least} or more: {word!r}")
+    return int(word)
+
+
+def _seconds(word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"should be a number of seconds, 0 or more: {word!r}")
+    return value
 
 
 def parse_ports(words: list[str]) -> dict[str, int]:
