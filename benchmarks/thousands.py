@@ -7,7 +7,7 @@ import resource
 import select
 import signal
 
-from benchmarks.harness import Bench, Row, Runner, Skipped, runner_argv, running, sleepers
+from benchmarks.harness import Bench, Row, Runner, Skipped, activity, children, runner_argv, running, sleepers
 from thermos.records import ProcessStatus, TaskStatus
 from thermos.states import ProcessState
 
@@ -53,6 +53,8 @@ def measure(bench: Bench) -> list[Row]:
         at, records = first.wait_running(count)
         start_s = at - first.started_s
         bench.log(f"{count} running after {start_s:.2f} s")
+        coordinators = children(first.pid)
+        cpu_s = sum(activity(pid).cpu_s for pid in [first.pid, *coordinators]) / count
         first.kill()
         with running(argv, directory) as second:
             recover_s = wait_taken_over(second) - second.started_s
@@ -60,5 +62,6 @@ def measure(bench: Bench) -> list[Row]:
     scale = count / COUNT
     return [
         Row(f"{count} living: started", start_s, "s", TARGET_START_S * scale),
+        Row(f"{count} living: processor time to start one", cpu_s, "ms", note="without the command"),
         Row(f"{count} living: recovered after kill -9", recover_s, "s", TARGET_RECOVER_S),
     ]

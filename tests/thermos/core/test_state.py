@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thermos.core.state import RunnerState, is_repeat, replay
@@ -270,6 +270,7 @@ records = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(records, max_size=40))
 def test_whatever_comes_is_taken_whole_or_not_at_all(stream: list[Record]) -> None:
     state, taken = RunnerState(), []
@@ -285,6 +286,7 @@ def test_whatever_comes_is_taken_whole_or_not_at_all(stream: list[Record]) -> No
     assert view(replay(taken)) == view(state)
 
 
+@settings(deadline=None)
 @given(st.lists(records, max_size=40))
 def test_keeping_few_runs_refuses_the_same_records(stream: list[Record]) -> None:
     full, short = RunnerState(), RunnerState(keep_runs=1)

@@ -121,6 +121,7 @@ def test_each_record_type_is_tried_with_all_its_fields() -> None:
         assert None not in tuple(record)
 
 
+@settings(deadline=None)
 @given(streams)
 def test_what_is_written_is_read(stream: list[Record]) -> None:
     data = b"".join(map(encode, stream))
@@ -131,11 +132,13 @@ def test_what_is_written_is_read(stream: list[Record]) -> None:
     )
 
 
+@settings(deadline=None)
 @given(records)
 def test_a_record_without_a_checksum_is_read(record: Record) -> None:
     assert decode(without_checksum(record)).records == [record]
 
 
+@settings(deadline=None)
 @given(streams, st.data())
 def test_any_chunking_gives_the_same(stream: list[Record], draw: st.DataObject) -> None:
     data = b"".join(map(encode, stream))
@@ -191,6 +194,7 @@ def test_every_flipped_byte_of_a_checksummed_frame_is_noticed(name: str) -> None
             assert (stream.damage.offset, stream.damage.torn) == (len(before), False), f"{position} ^ {flip:02x}"
 
 
+@settings(deadline=None)
 @given(streams.filter(bool), st.data())
 def test_a_flipped_bit_of_a_stream_gives_a_beginning_of_it(stream: list[Record], draw: st.DataObject) -> None:
     data = bytearray(b"".join(map(encode, stream)))
@@ -429,7 +433,7 @@ def frame_like(draw: st.DataObject) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_whatever_comes_never_raises_and_never_runs_away(draw: st.DataObject) -> None:
     data = b"".join(frame_like(draw) for _ in range(draw.draw(st.integers(0, 4))))
@@ -443,7 +447,7 @@ def test_whatever_comes_never_raises_and_never_runs_away(draw: st.DataObject) ->
         assert decode(encode(record)).records == [record] or "nan" in repr(record)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.binary(max_size=300))
 @example(b"\x0d\0\1\x0c\x0c\x7f\xff\xff\xff" + bytes(200))
 @example(b"\x0c\0\1\x0f\0\1\x02\x7f\xff\xff\xff" + b"\1" * 200)

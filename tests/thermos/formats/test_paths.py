@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thermos.errors import TaskInvalid
@@ -89,6 +89,7 @@ def test_all_that_is_wrong_with_a_task_id_is_told_at_once() -> None:
     assert len(caught.value.problems) == 3
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_a_task_id_that_is_taken_stays_below_its_directory(task_id: str) -> None:
     try:

@@ -7,7 +7,7 @@ import struct
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thermos.formats import thrift_binary as thrift
@@ -112,6 +112,7 @@ values = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(values)
 def test_what_is_written_is_read(value: Everything) -> None:
     assert decoded(encode_struct(EVERYTHING, value)) == value
@@ -239,6 +240,7 @@ def test_every_beginning_of_a_struct_is_an_error() -> None:
             decode_struct(EVERYTHING, BYTES[:size], 0)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_value_or_the_documented_error(data: bytes) -> None:
     try:
@@ -249,6 +251,7 @@ def test_any_bytes_give_a_value_or_the_documented_error(data: bytes) -> None:
     assert 0 < end <= len(data)
 
 
+@settings(deadline=None)
 @given(values, st.data())
 def test_damaged_bytes_give_a_value_or_the_documented_error(value: Everything, draw: st.DataObject) -> None:
     data = bytearray(encode_struct(EVERYTHING, value))
