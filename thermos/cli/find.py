@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -40,8 +41,15 @@ def detector(args: argparse.Namespace) -> PathDetector:
 
 
 def places(args: argparse.Namespace) -> str:
-    """Where was looked, in words."""
-    return f"{args.root} and {args.mesos_root or DEFAULT_MESOS_ROOT}"
+    """Where was looked, in words; also where we may not look."""
+    text = f"{args.root} and {args.mesos_root or DEFAULT_MESOS_ROOT}"
+    closed = [
+        directory
+        for root in detector(args).get_paths()
+        for directory in (root, paths.task_dir(root, paths.ACTIVE), paths.task_dir(root, paths.FINISHED))
+        if os.path.isdir(directory) and not os.access(directory, os.R_OK | os.X_OK)
+    ]
+    return f"{text} ({', '.join(closed)} may not be read by this user)" if closed else text
 
 
 class Patterns:

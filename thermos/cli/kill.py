@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from thermos.cli.find import Found, Patterns, find_tasks, places
 from thermos.cli.show import clean, is_terminal, tell
 from thermos.cli.verb import Verb
-from thermos.errors import ExitCode, TaskNotFound, TaskOver, ThermosError
+from thermos.errors import ExitCode, TaskOver, ThermosError
 
 if TYPE_CHECKING:
     from thermos.runner.control import KillOutcome
@@ -78,7 +78,7 @@ def _kill(task: Found, force: bool, timeout_s: float | None) -> ExitCode:
     print(f"Killing {clean(task.task_id)}...", end="", flush=True)
     try:
         outcome = kill_task(task.root, task.task_id, force=force, timeout_s=timeout_s)
-    except (TaskOver, TaskNotFound):
+    except TaskOver:
         print("done.")  # it ended by itself meanwhile
         return ExitCode.OK
     except ThermosError as error:
@@ -114,6 +114,7 @@ VERB = Verb(
     "thermos kill --exact TASK_ID\nthermos kill --force --yes 'web-.*'",
     (
         ExitCode.OK,
+        ExitCode.NOT_FOUND,
         ExitCode.USAGE,
         ExitCode.TIMED_OUT,
         ExitCode.SURVIVORS,

@@ -53,6 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"thermos {name}: {where}{error.strerror or error}", file=sys.stderr)
+        return ExitCode.INTERNAL
 
 
 def _prepare_streams() -> None:

@@ -158,8 +158,9 @@ def execute(args: argparse.Namespace) -> int:
         names = choose(live, task, args.process, args.follow)
         try:
             logs_fd = open_logs(directory)
-        except OSError as error:
-            raise TaskNotFound(f"the logs of {live.task_id} in {directory}: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            detail = getattr(error, "strerror", None) or str(error)
+            raise TaskNotFound(f"the logs of {live.task_id} in {directory}: {detail}") from None
         stream = "stderr" if args.stderr else "stdout"
         sources = [Source(logs_fd, name, stream) for name in names]
         printer = Printer(found.task_id, names, stream, args.raw, args.json)

@@ -271,7 +271,7 @@ def _log_tail(header: RunnerHeader | None, view: ProcessView) -> str:
         return ""
     try:
         logs_fd = open_logs(directory)
-    except OSError:
+    except (OSError, ValueError):
         return ""
     try:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

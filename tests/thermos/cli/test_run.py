@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -365,6 +366,31 @@ def test_a_task_that_cannot_be_ended_is_told_and_the_others_go_on(bench: Bench) 
     write_task(bench.root, "a-broken", None, is_active=True)
     start_daemon(bench, "b-fine", "sleep 1000")
     done = bench.thermos("kill", ".*")
-    assert "Killing b-fine...done.\n" in done.stdout
+    assert "Killing a-broken...failed.\nKilling b-fine...done.\n" in done.stdout
+    assert "there is no checkpoint of task a-broken" in done.stderr
+    assert done.returncode == ExitCode.NOT_FOUND
     assert "Traceback" not in done.stderr
     (bench.root / "tasks" / "active" / "a-broken").unlink()
+
+
+@pytest.mark.parametrize(("answer", "ends"), [("y", True), ("n", False)])
+def test_on_a_terminal_more_than_one_task_is_asked_for(bench: Bench, answer: str, ends: bool) -> None:
+    for task_id in ("t1", "t2"):
+        start_daemon(bench, task_id, "sleep 1000")
+    parent, child = pty.openpty()
+    process = subprocess.Popen(bench.command("kill", "t"), stdin=child, stdout=child, stderr=child, env=bench.env())
+    os.close(child)
+    shown = b""
+    while b"[y/N]" not in shown:
+        shown += os.read(parent, 4096)
+    assert b"  t1\r\n  t2\r\nKill 2 tasks?" in shown
+    os.write(parent, answer.encode() + b"\n")
+    try:
+        while data := os.read(parent, 4096):
+            shown += data
+    except OSError:  # EIO: the other side is closed
+        pass
+    os.close(parent)
+    assert process.wait(timeout=30) == ExitCode.OK
+    assert (bench.state("t1") is TaskState.KILLED) is ends
+    assert (b"nothing was done" in shown) is not ends

@@ -23,6 +23,7 @@ from tests.thermos.cli.command import (
     thermos,
     write_task,
 )
+from thermos.cli.main import main
 from thermos.errors import ExitCode
 from thermos.records import Record
 from thermos.states import ProcessState, TaskState
@@ -91,6 +92,15 @@ def test_nothing_found_is_said_and_has_an_exit_code(tmp_path: Path) -> None:
     done = thermos("--root", tmp_path / "absent", "status")
     assert (done.returncode, done.stdout) == (ExitCode.NOT_FOUND, "")
     assert str(tmp_path / "absent") in done.stderr
+
+
+def test_a_root_that_may_not_be_read_is_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tasks" / "active").mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("active"))  # root may read all
+    assert main(["--root", str(tmp_path), "status"]) == ExitCode.NOT_FOUND
+    assert f"({tmp_path}/tasks/active may not be read by this user)" in capsys.readouterr().err
 
 
 def test_a_bad_pattern_is_a_usage_error(tmp_path: Path) -> None:
