@@ -122,12 +122,11 @@ class Evaluation:
             ]
         if kind.base == "map":
             inner = Scope(value, scope) if value._scopes else scope
-            return {
-                self._simple("str", key, f"{path} key", inner): self._value(
-                    shape, kind.of[0], item, f"{path}[{key._value}]", inner
-                )
-                for key, item in value._map
-            }
+            result = {}
+            for key, item in value._map:
+                name = self._simple("str", key, f"{path} key", inner)
+                result[name] = self._value(shape, kind.of[0], item, f"{path}[{name}]", inner)
+            return result
         if kind.base == "struct":
             if isinstance(value, ChoiceContainer):
                 inner = Scope(value, scope) if value._scopes else scope
@@ -153,6 +152,9 @@ class Evaluation:
         raw = value._value
         while isinstance(raw, SimpleObject):
             raw = raw._value
+        if not isinstance(raw, (str, int, float)):
+            self._report(path, f"must be {kind_name(type(value))}, not {said(raw)}")
+            return _placeholder(Kind(base))
         try:
             if isinstance(raw, str) and "{{" in raw:
                 inner = Scope(value, scope) if value._scopes else scope
@@ -168,7 +170,7 @@ class Evaluation:
             self._report(path, "its references go in a circle")
         except (BadTemplate, ValueError) as error:
             self._report(path, str(error))
-        return _placeholder(Kind(base)) if base != "str" else str(raw)
+        return _placeholder(Kind(base)) if base != "str" else raw
 
     def _report_unbound(self, base: str, unbound: tuple[str, ...], path: str) -> bool:
         """Report what of *unbound* cannot wait; whether there was any."""

@@ -37,6 +37,8 @@ class Config:
     jobs: tuple[Job, ...] = ()
     hooks: tuple[object, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    #: Whether ``tasks`` are those of ``jobs``, in their order.
+    tasks_of_jobs: bool = False
 
     def task(self, name: str | None = None) -> Task:
         """The task called *name*, or the only one there is. A job's task goes by the job's name or key as well.
@@ -45,10 +47,9 @@ class Config:
             ConfigError: there is none of this name, or several to choose from; names them.
         """
         names: list[tuple[str, ...]] = [(task.name,) for task in self.tasks]
-        if self.jobs and len(self.jobs) == len(self.tasks):
-            names = [(task.name, job.name, job.key) for task, job in zip(self.tasks, self.jobs, strict=True)]
-        index = self._choose("task", name, names, "--task")
-        return self.tasks[index]
+        if self.tasks_of_jobs:
+            names = [(job.key, job.name, job.task.name) for job in self.jobs]
+        return self.tasks[self._choose("task", name, names, "--task")]
 
     def job(self, selector: str | None = None) -> Job:
         """The job with this name, or key ``cluster/role/environment/name``, or the only one there is.
@@ -73,7 +74,7 @@ class Config:
         if len(found) > 1:
             exact = [index for index in found if names[index][0] == wanted]
             if len(exact) != 1:
-                several = ", ".join(sorted(names[index][-1] for index in found))
+                several = ", ".join(sorted(names[index][0] for index in found))
                 raise ConfigError(
                     self.path, [Problem("", f"several {what}s are called '{wanted}': {several}", f"choose by {how}")]
                 )
@@ -202,7 +203,7 @@ def finish_jobs(
     if problems:
         raise ConfigError(path, in_order(problems))
     tasks = tuple(instance_task(job) for _, job in jobs)
-    return Config(path, tasks, tuple(job for _, job in jobs), hooks, tuple(warnings))
+    return Config(path, tasks, tuple(job for _, job in jobs), hooks, tuple(warnings), tasks_of_jobs=True)
 
 
 def instance_task(job: Job) -> Task:

@@ -10,7 +10,7 @@ from itertools import islice
 from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple
 
-from thermos.config.pystachio_fixes import Recorder, Structural
+from thermos.config.pystachio_fixes import Object, Recorder, SimpleObject
 from thermos.definition import Problem, nearest
 
 #: Frames to climb from a struct's constructor to the line of the file that called it; helpers add a few.
@@ -147,10 +147,15 @@ def kind_name(klass: Any) -> str:
 
 
 def said(value: object) -> str:
-    """*value* as an error message shows it: short."""
-    if isinstance(value, Structural):
+    """*value* as an error message shows it: short. (The representations of pystachio's objects raise on a fault.)"""
+    while isinstance(value, SimpleObject):
+        value = value._value
+    if isinstance(value, Object):
         return f"a {type(value).__name__}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - of an object of the file's own
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

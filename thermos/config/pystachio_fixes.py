@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     # kept.
     warnings.simplefilter("ignore")
     import pystachio
+    from pystachio.base import Object
     from pystachio.basic import EnumContainer, SimpleObject
     from pystachio.choice import ChoiceContainer
     from pystachio.composite import Structural
@@ -32,6 +33,8 @@ __all__ = [
     "ListContainer",
     "MapContainer",
     "Namable",
+    "Object",
+    "Recorder",
     "Ref",
     "SimpleObject",
     "Structural",
@@ -145,13 +148,19 @@ _plain_enum_init: Final[Callable[[Any, object], None]] = EnumContainer.__init__
 
 
 def _enum_init(self: Any, value: object) -> None:
-    """While recorded, a wrong choice is kept, to be reported where it ends up."""
+    """While recorded, a wrong choice is kept, to be reported where it ends up; so is it in copies of that."""
     try:
         _plain_enum_init(self, value)
     except ValueError:
         if _recorder is None:
             raise
         SimpleObject.__init__(self, value)
+
+
+def _enum_dup(self: Any) -> Any:
+    copy = object.__new__(type(self))
+    SimpleObject.__init__(copy, self._value)
+    return copy
 
 
 def _enum_eq(self: Any, other: object) -> bool:
@@ -176,6 +185,7 @@ Structural._filter_against_schema = classmethod(_known_only)
 MustacheParser.resolve = staticmethod(_resolve)
 ChoiceContainer._unwrap = _unwrap
 EnumContainer.__init__ = _enum_init
+EnumContainer.dup = _enum_dup
 EnumContainer.__eq__ = _enum_eq
 EnumContainer.__hash__ = SimpleObject.__hash__
 # Compared with anything but its like, a frozendict raised AttributeError.

@@ -70,7 +70,7 @@ def test_one_of_several_jobs(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         several.job()
     assert said(caught) == "it defines several jobs: c/r/e/db, c/r/e/web, c/r/test/web; choose one with its key"
-    with pytest.raises(ConfigError, match="several jobs are called 'web'"):
+    with pytest.raises(ConfigError, match="several jobs are called 'web': c/r/e/web, c/r/test/web; choose by its key"):
         several.job("web")
     with pytest.raises(ConfigError, match="it defines no job 'c/r/prod/web'"):
         several.job("c/r/prod/web")
@@ -81,12 +81,17 @@ def test_jobs_give_what_their_first_instance_would_run(tmp_path: Path) -> None:
     assert len(several.tasks) == 3
     assert several.task("db").processes[0].cmdline == "0 r"
     assert several.task("c/r/e/web") is several.tasks[0]
+    with pytest.raises(ConfigError) as caught:
+        several.task("t")
+    assert said(caught) == "several tasks are called 't': c/r/e/db, c/r/e/web, c/r/test/web; choose by --task"
 
 
 def test_exported_tasks_go_before_those_of_jobs(tmp_path: Path) -> None:
     both = config(tmp_path, JOBS + f"export({TASK % ('own', 'x')})")
     assert [task.name for task in both.tasks] == ["own"]
     assert len(both.jobs) == 3
+    with pytest.raises(ConfigError, match="it defines no task 'web', but own"):
+        both.task("web")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
