@@ -160,7 +160,7 @@ def _order(lab: Lab) -> Iterator[str]:
 
 def _processes(lab: Lab, nursery: Nursery, bystanders: tuple[int, ...]) -> Iterator[str]:
     left = nursery.left()
-    yield from (f"bystander {pid} was killed" for pid in bystanders if pid not in left)
+    yield from (f"bystander {pid} ended: {nursery.ended.get(pid)}" for pid in bystanders if pid not in left)
     yield from (f"left running: {proc.describe(pid)}" for pid in left if pid not in bystanders)
     header = lab.header()
     if header is None:

@@ -97,11 +97,7 @@ def _play(story: Story, lab: Lab, place: Nursery, at: Sequence[int]) -> Round:
                     break
                 calls += passed[-1:]
                 seen = lab.bytes_of(lab.runner_path)[: lab.stream().good_bytes]
-            code = place.wait_end(lab.start(place, *_told(story, lab)), "the runner")
-            if code != 0 and not (code == 105 and lab.is_finished):
-                return Round(tuple(at), tuple(calls), (f"the runner exited {code}: {lab.words}",))
-            if code == 105:
-                os.unlink(lab.said)
+            lab.run_to_end(place, *_told(story, lab))
         problems = violations(lab, place, story.end, seen=seen)
         if story.coordinator:
             problems += _lost_once_at_most(lab)

@@ -74,10 +74,14 @@ class Lab:
         """Start a runner and wait for its end; its exit code."""
         return nursery.wait_end(self.start(nursery, *more), "the runner")
 
-    def run_to_end(self, nursery: Nursery) -> None:
-        """Start a runner and wait until it has ended well, in no more than one start."""
-        code = self.run(nursery)
-        # Killed after its last system call but one, a runner may have done everything but leave.
+    def run_to_end(self, nursery: Nursery, *more: str) -> None:
+        """Start a runner and wait until the task is over; it may be so already. Raises AssertionError."""
+        self.wait_over(nursery, self.start(nursery, *more))
+
+    def wait_over(self, nursery: Nursery, runner: int) -> None:
+        """Return when *runner* has ended well. Raises AssertionError."""
+        code = nursery.wait_end(runner, "the runner")
+        # An earlier one that was killed just before it left may have done everything else.
         assert code == 0 or (code == 105 and self.is_finished), f"the runner exited {code}: {self.words}"
 
     # -- what it left ----------------------------------------------------------------------------------------------
@@ -98,8 +102,9 @@ class Lab:
 
     @property
     def words(self) -> str:
-        """What its runners have printed."""
-        return Path(self.said).read_text(encoding="utf-8") if os.path.exists(self.said) else ""
+        """What its runners have printed, but for those that were started when the task was over."""
+        lines = self.bytes_of(self.said).decode().splitlines(keepends=True)
+        return "".join(line for line in lines if f"task {self.task_id} is over;" not in line)
 
     def bytes_of(self, path: str) -> bytes:
         """What lies at *path*; nothing if nothing is there."""
