@@ -148,19 +148,13 @@ _plain_enum_init: Final[Callable[[Any, object], None]] = EnumContainer.__init__
 
 
 def _enum_init(self: Any, value: object) -> None:
-    """While recorded, a wrong choice is kept, to be reported where it ends up; so is it in copies of that."""
+    """While recorded, a wrong choice is kept, to be reported where it ends up."""
     try:
         _plain_enum_init(self, value)
     except ValueError:
         if _recorder is None:
             raise
         SimpleObject.__init__(self, value)
-
-
-def _enum_dup(self: Any) -> Any:
-    copy = object.__new__(type(self))
-    SimpleObject.__init__(copy, self._value)
-    return copy
 
 
 def _enum_eq(self: Any, other: object) -> bool:
@@ -185,7 +179,6 @@ Structural._filter_against_schema = classmethod(_known_only)
 MustacheParser.resolve = staticmethod(_resolve)
 ChoiceContainer._unwrap = _unwrap
 EnumContainer.__init__ = _enum_init
-EnumContainer.dup = _enum_dup
 EnumContainer.__eq__ = _enum_eq
 EnumContainer.__hash__ = SimpleObject.__hash__
 # Compared with anything but its like, a frozendict raised AttributeError.

@@ -60,7 +60,7 @@ def loaded(text: str, suffix: str, bindings: tuple[str, ...]) -> None:
             assert config.tasks
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(SOURCES, st.sampled_from([(), ("a=1",), ("a={{a}}",), ("a={{&b}}", "x.y=2")]))
 def test_executed(source: str, bindings: tuple[str, ...]) -> None:
     loaded(source, ".aurora", bindings)
@@ -83,19 +83,19 @@ TASK: dict[str, Any] = {
 JOB = {"role": "r", "cluster": "c", "environment": "e", "task": TASK, "announce": {}, "container": {"image": "x"}}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.sampled_from([TASK, JOB]), st.sampled_from(NAMES), JSON)
 def test_plain(base: dict[str, Any], name: str, value: Any) -> None:
     loaded(json.dumps({**base, name: value}), ".json", ("a=1",))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(JSON)
 def test_any_json(value: Any) -> None:
     loaded(json.dumps(value), ".json", ())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=30) | st.sampled_from(NAMES).map("{} = 1".format) | st.sampled_from(NAMES).map("[[{}]]".format))
 def test_any_toml(text: str) -> None:
     loaded(text, ".toml", ())
