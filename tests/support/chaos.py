@@ -9,6 +9,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -209,7 +210,7 @@ def _ask_to_end(lab: Lab, place: Nursery, runner: int, deeds: list[str]) -> int:
     """SIGUSR1, and again where the runner dies of it before it listens; the runner that ends the task."""
     deeds.append("SIGUSR1 at last")
     while True:
-        place.wait_for(lambda: runner in place.ended or _listens(runner), "a runner that listens")
+        place.wait_for(partial(_listens_or_ended, place, runner), "a runner that listens")
         if runner not in place.ended:
             os.kill(runner, signal.SIGUSR1)
             return runner
@@ -217,7 +218,11 @@ def _ask_to_end(lab: Lab, place: Nursery, runner: int, deeds: list[str]) -> int:
         runner = lab.start(place)
 
 
-def _listens(runner: int) -> bool:
+def _listens_or_ended(place: Nursery, runner: int) -> bool:
+    return runner in place.ended or listens(runner)
+
+
+def listens(runner: int) -> bool:
     """Its signals no longer kill it: they are blocked, and come by descriptor."""
     try:
         status = Path(f"/proc/{runner}/status").read_text(encoding="utf-8", errors="replace")
