@@ -42,36 +42,43 @@ class Journal:
         self._can_reserve = reserve_bytes > 0
 
     @classmethod
-    def open(
-        cls, path: str, *, dir_fd: int | None = None, wait_s: float = 0.0, reserve_bytes: int = RESERVE_BYTES
-    ) -> Journal:
+    def open(cls, path: str, *, wait_s: float = 0.0) -> Journal:
         """The stream at *path*, made if missing, owned. Raises TaskOwned if another owns it for *wait_s* more."""
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        fd = os.open(path, flags, 0o600, dir_fd=dir_fd)
+        journal = cls(open_stream(path), path)
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise CheckpointCorrupt(path, 0, "it is not a regular file")
-            _lock(fd, path, wait_s)
+            journal.lock(wait_s)
         except BaseException:
-            os.close(fd)
+            os.close(journal.fd)
             raise
-        return cls(fd, path, reserve_bytes)
+        return journal
+
+    def lock(self, wait_s: float) -> None:
+        """Own the stream. Raises TaskOwned if another owns it for *wait_s* more."""
+        _lock(self.fd, self.path, wait_s)
 
     def read(self) -> checkpoint.Stream:
         """All that lies in the stream; a torn last frame is cut off. Raises CheckpointCorrupt on other damage."""
-        data = b"".join(iter(lambda: os.read(self.fd, 1 << 20), b""))
-        stream = checkpoint.decode(data)
+        stream = self._read_from(0)
         if stream.damage is not None:
             if not stream.damage.torn:
                 raise CheckpointCorrupt(self.path, stream.damage.offset, stream.damage.detail)
             os.ftruncate(self.fd, stream.good_bytes)
-        self.size = stream.good_bytes
         return stream
 
-    def seek_end(self) -> None:
-        """Go to the end, cutting off a torn last frame, without keeping what was read. Raises CheckpointCorrupt."""
-        if os.fstat(self.fd).st_size:
-            self.read()
+    def seek_end(self, sound_to: int) -> checkpoint.Stream:
+        """What lies behind *sound_to*, a place between two frames; what cannot be read there is cut off."""
+        stream = self._read_from(sound_to)
+        if stream.damage is not None:
+            os.ftruncate(self.fd, self.size)
+        return stream
+
+    def _read_from(self, offset: int) -> checkpoint.Stream:
+        data = b""
+        while more := os.pread(self.fd, 1 << 20, offset + len(data)):
+            data += more
+        stream = checkpoint.decode(data)
+        self.size = offset + stream.good_bytes
+        return stream
 
     def append(self, records: list[Record]) -> bytes:
         """Write *records*, and what was held back before them, behind the end; the bytes that are on disk now.
@@ -105,13 +112,17 @@ class Journal:
                 raise
             self.trouble = error
 
+    def trim(self) -> None:
+        """Give the reserve back: nothing more will be written."""
+        try:
+            os.ftruncate(self.fd, self.size)
+        except OSError:
+            pass  # it stays reserved, which does no harm
+
     def close(self) -> None:
         """Give the reserve and the locks back."""
         if self._reserved_to > self.size:
-            try:
-                os.ftruncate(self.fd, self.size)
-            except OSError:
-                pass
+            self.trim()
         os.close(self.fd)
 
     def _keep_room(self, needed: int) -> None:
@@ -132,6 +143,16 @@ class Journal:
             self._reserved_to = 0
         except OSError:
             pass
+
+
+def open_stream(name: str, dir_fd: int | None = None) -> int:
+    """A descriptor of the stream *name*, made if missing. Raises OSError, CheckpointCorrupt: it is no file."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    fd = os.open(name, flags, 0o600, dir_fd=dir_fd)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise CheckpointCorrupt(name, 0, "it is not a regular file")
+    return fd
 
 
 def _lock(fd: int, path: str, wait_s: float) -> None:

@@ -14,7 +14,10 @@ from typing import Final
 from thermos.errors import UnsupportedSystem
 
 _libc = ctypes.CDLL(None, use_errno=True)
+#: For the calls of a coordinator, whose every page is its own: no errno to swap, arguments made before the fork.
+_lean = ctypes.CDLL(None)
 
+PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER: Final = 36
 FALLOC_FL_KEEP_SIZE: Final = 0x01  # linux/falloc.h
@@ -55,6 +58,23 @@ def require_kernel() -> None:
 def become_subreaper() -> None:
     """Orphans below this process become its children, not init's. Raises OSError."""
     _check(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+_SUBREAPER_ARGUMENTS: Final = tuple(ctypes.c_long(number) for number in (PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+_NAME: Final = ctypes.create_string_buffer(b"thermos-coord")
+_NAME_ARGUMENTS: Final = (ctypes.c_long(PR_SET_NAME), _NAME, *_SUBREAPER_ARGUMENTS[2:])
+_prctl = _lean.prctl
+
+
+def become_coordinator() -> None:
+    """Be named ``thermos-coord``, and the sub-reaper of what is below; cheaply, it cannot fail here."""
+    _prctl(*_NAME_ARGUMENTS)
+    _prctl(*_SUBREAPER_ARGUMENTS)
+
+
+def die_with_parent() -> None:
+    """Have the kernel send us SIGKILL when our parent dies; stays so after exec, unless that changes the user."""
+    _check(_libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
 
 
 def set_name(name: str) -> None:

@@ -132,8 +132,6 @@ class Sinks:
         self.troubles: list[str] = []
         self.compress = compress
         self.dir_fd: int | None = None
-        self._stderr_fd: int | None = None
-        self._stderr_file: RotatingFile | None = None
         self._close_in_parent: list[int] = []
         destination = logger.destination
         if destination in ("file", "both"):
@@ -165,10 +163,7 @@ class Sinks:
             self.child_fds.append(self._null())
             return
         self.child_fds.append(fd)
-        if name == "stderr":
-            self._stderr_fd = fd
-        else:
-            self._close_in_parent.append(fd)
+        self._close_in_parent.append(fd)
 
     def _pumped(self, name: str, console: int | None, logger: Logger, owner: tuple[int, int] | None) -> None:
         file: RotatingFile | None = None
@@ -187,8 +182,6 @@ class Sinks:
         self.child_fds.append(childs)
         self._close_in_parent.append(childs)
         self.pumps.append((ours, file, console))
-        if name == "stderr":
-            self._stderr_file = file
 
     def close_childs(self) -> None:
         """Close what only the child needs."""
@@ -217,23 +210,16 @@ class Sinks:
                 self.troubles.append(f"log {file.name}: {file.trouble.strerror}; output is dropped until there is room")
         return True
 
-    def stderr_tail(self) -> tuple[str | None, str | None]:
-        """(the last lines of stderr, or None; why there are none)."""
-        fd = self._stderr_fd if self._stderr_fd is not None else None
-        if self._stderr_file is not None:
-            fd = self._stderr_file.fd
-        if fd is None:
-            return None, "not captured: it does not go to a file"
-        try:
-            size = os.fstat(fd).st_size
-            data = os.pread(fd, TAIL_BYTES, max(size - TAIL_BYTES, 0))
-        except OSError as error:
-            return None, f"not captured: {error.strerror}"
-        lines = data.split(b"\n")
-        if size > TAIL_BYTES and len(lines) > 1:
-            lines = lines[1:]  # the first one is not whole
-        tail = b"\n".join(lines[-TAIL_LINES - 1 :] if lines[-1] == b"" else lines[-TAIL_LINES:])
-        return tail.decode("utf-8", "replace"), None
+
+def read_tail(fd: int) -> str:
+    """The last lines of the file, TAIL_LINES and TAIL_BYTES at most. Raises OSError."""
+    size = os.fstat(fd).st_size
+    data = os.pread(fd, TAIL_BYTES, max(size - TAIL_BYTES, 0))
+    lines = data.split(b"\n")
+    if size > TAIL_BYTES and len(lines) > 1:
+        lines = lines[1:]  # the first one is not whole
+    tail = lines[-TAIL_LINES - 1 :] if lines[-1] == b"" else lines[-TAIL_LINES:]
+    return b"\n".join(tail).decode("utf-8", "replace")
 
 
 def compress(dir_fd: int, name: str) -> None:

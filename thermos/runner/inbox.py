@@ -17,6 +17,10 @@ class Inbox:
         self._dir_fd = checkpoint_dir_fd
         self._offsets: dict[str, int] = {}
 
+    def offset(self, process: str) -> int:
+        """Up to where the stream of *process* has been read: a place between two frames."""
+        return self._offsets.get(process, 0)
+
     def read(self, process: str) -> list[ProcessStatus | Note]:
         """The records of *process* that are new. What is torn is left for later; what is damaged ends the stream."""
         try:

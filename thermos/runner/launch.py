@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 from thermos.core.events import Launch, Launched
-from thermos.formats.paths import process_log_dir
+from thermos.formats.paths import coordinator_name
 from thermos.host import cgroup, coordinator, proc
-from thermos.host.command import environment, profile_path, shell_argv
-from thermos.host.containerizer import knows_launch_info, wrap
+from thermos.host.containerizer import knows_launch_info
+from thermos.host.journal import open_stream
 from thermos.runner.context import Context
+from thermos.runner.inbox import Inbox
 from thermos.schema import Logger, Process
 
 
 class Launcher:
     """Forks coordinators. One go-pipe serves a batch: a byte for each that may start, end of file for the rest."""
 
-    def __init__(self, context: Context, inherited: list[int]) -> None:
+    def __init__(self, context: Context, inbox: Inbox, signal_fd: int, inherited: list[int]) -> None:
         self._context = context
+        self._inbox = inbox
         self._inherited = inherited  # descriptors of the runner that no coordinator may keep
         self._processes = {process.name: (index, process) for index, process in enumerate(context.task.processes)}
         self._go: tuple[int, int] | None = None
         self._oom_counter: tuple[str, int] | None = None
-        containerizer = context.mesos_containerizer
-        self._launch_info = containerizer is not None and knows_launch_info(containerizer)
+        self._setup = _setup(context, signal_fd)
         self._announce_read, self._announce_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     @property
@@ -43,25 +45,53 @@ class Launcher:
             return False
         return True
 
-    def launch(self, action: Launch) -> Launched:
-        """Fork the coordinator of one run. Raises OSError: no pids, no memory, no descriptors."""
+    def launch(self, actions: Sequence[Launch]) -> tuple[list[Launched], OSError | None]:
+        """Fork coordinators, in order, until all are forked or the system refuses: no pids, memory, room.
+
+        Between two forks as little as can be is done: each page that we write to then is one more that the
+        coordinators do not share.
+        """
         if self._go is None:
             self._go = os.pipe2(os.O_CLOEXEC)
             self._read_oom_counter()
-        job = self._job(action)
-        fork_time = time.time()
-        go_read, go_write = self._go
-        pid = os.fork()
-        if not pid:
-            try:
-                os.close(go_write)
-                os.close(self._announce_read)
-                for fd in self._inherited:
-                    os.close(fd)
-                coordinator.run(job, go_read, self._announce_write, fork_time)
-            finally:
-                os._exit(1)
-        return Launched(action.process, pid, proc.start_ticks(pid), fork_time)
+        jobs: list[coordinator.Job] = []
+        pids: list[int] = []
+        refused: OSError | None = None
+        try:
+            for action in actions:
+                jobs.append(self._job(action))
+        except OSError as error:
+            refused = error
+        try:
+            for job in jobs:
+                pid = os.fork()
+                if not pid:
+                    self._be_coordinator(job, jobs)
+                pids.append(pid)
+        except OSError as error:
+            refused = error
+        for job in jobs:
+            os.close(job.record_fd)
+        launched = [
+            Launched(job.process.name, pid, proc.start_ticks(pid), job.fork_time)
+            for job, pid in zip(jobs, pids, strict=False)
+        ]
+        return launched, refused
+
+    def _be_coordinator(self, job: coordinator.Job, jobs: list[coordinator.Job]) -> None:
+        """In the child: give up what is not ours, then live as a coordinator. Never returns."""
+        try:
+            go_read, go_write = self._go or (0, 0)
+            os.close(go_write)
+            os.close(self._announce_read)
+            for fd in self._inherited:
+                os.close(fd)
+            for other in jobs:
+                if other is not job:
+                    os.close(other.record_fd)
+            coordinator.run(job, go_read, self._announce_write)
+        finally:
+            os._exit(1)
 
     def release(self, count: int) -> None:
         """Let *count* coordinators of this batch start; those beyond leave without having done anything."""
@@ -90,47 +120,42 @@ class Launcher:
         context = self._context
         index, process = self._processes[action.process]
         extension = context.task.x_processes.get(process.name)
-        user = context.user
-        profile = profile_path(context.sandbox_fd, context.container_sandbox)
-        home = user.home if context.chroot else context.container_sandbox
-        variables = environment(
-            user,
-            home,
-            f"{context.cookie}.{index}",
-            context.environment if context.preserve_env else None,
-            context.environment.get("PATH"),
-            profile,
-        )
-        argv = shell_argv(process.cmdline)
-        credentials = (user.uid, user.gid, user.groups) if user.uid != os.geteuid() else None
-        if context.mesos_containerizer is not None:
-            argv = wrap(
-                context.mesos_containerizer,
-                process.cmdline,
-                user.name,
-                context.container_sandbox,
-                self._launch_info,
-            )
-            credentials = None  # the containerizer changes user itself
         return coordinator.Job(
-            process=process.name,
+            setup=self._setup,
+            process=process,
+            number=index,
             run=action.run,
             seq=action.seq,
-            argv=argv,
-            environment=variables,
-            checkpoint_dir_fd=context.checkpoint_dir_fd,
-            sandbox_fd=context.sandbox_fd,
-            log_directory=process_log_dir(context.log_directory, process.name, action.run),
+            record_fd=open_stream(coordinator_name(process.name), self._setup.checkpoint_dir_fd),
+            record_offset=self._inbox.offset(process.name),
             logger=_logger(process, context.default_logger),
             compress=extension is not None and extension.compress_rotated,
-            chroot=context.chroot,
-            credentials=credentials,
-            signal_mask=context.signal_mask,
-            open_files=context.open_files,
-            oom_score_adj=context.oom_score_adj,
             oom_counter=self._oom_counter,
-            leash_fd=context.leash_fd,
+            fork_time=time.time(),
         )
+
+
+def _setup(context: Context, signal_fd: int) -> coordinator.Setup:
+    containerizer = context.mesos_containerizer
+    return coordinator.Setup(
+        user=context.user,
+        change_user=context.user.uid != os.geteuid(),
+        checkpoint_dir_fd=context.checkpoint_dir_fd,
+        sandbox_fd=context.sandbox_fd,
+        container_sandbox=context.container_sandbox,
+        log_directory=context.log_directory,
+        chroot=context.chroot,
+        preserve_env=context.preserve_env,
+        environment=context.environment,
+        cookie=context.cookie,
+        signal_mask=context.signal_mask,
+        signal_fd=signal_fd,
+        open_files=context.open_files,
+        oom_score_adj=context.oom_score_adj,
+        mesos_containerizer=containerizer,
+        launch_info=containerizer is not None and knows_launch_info(containerizer),
+        leash_fd=context.leash_fd,
+    )
 
 
 def _logger(process: Process, default: Logger) -> Logger:

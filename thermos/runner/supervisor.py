@@ -75,12 +75,12 @@ class Supervisor:
         self._signal_fd = linux.signal_fd(SIGNALS)
         self._epoll = select.epoll()
         self._report_fd = context.report_fd
-        inherited = [journal.fd, self._signal_fd, self._epoll.fileno()]
+        inherited = [journal.fd, self._epoll.fileno()]
         if self._report_fd is not None:
             os.set_blocking(self._report_fd, False)
             inherited.append(self._report_fd)
-        self._launcher = Launcher(context, inherited)
         self._inbox = Inbox(context.checkpoint_dir_fd)
+        self._launcher = Launcher(context, self._inbox, self._signal_fd, inherited)
         self._timers = Timers()
         self._events: deque[Event] = deque()
         self._records: list[Record] = []
@@ -183,20 +183,18 @@ class Supervisor:
     # -- acting --------------------------------------------------------------------------------------------------
 
     def _launch_batch(self) -> None:
-        for _ in range(min(BATCH, len(self._launches))):
-            action = self._launches.popleft()
-            if not self.machine.may_launch(action.process):
-                continue  # a kill came in between; its run stays WAITING, for good
-            try:
-                launched = self._launcher.launch(action)
-            except OSError as error:
-                reason = f"cannot fork: {error.strerror}"
-                self._launches.appendleft(action)
-                self.note("launch", reason, action.process)
-                self._delay_launches(reason)
-                return
-            self._coordinators[launched.coordinator_pid] = action.process
-            self.put(launched)
+        taken = [self._launches.popleft() for _ in range(min(BATCH, len(self._launches)))]
+        # Where a kill came in between, its run stays WAITING, for good.
+        batch = [action for action in taken if self.machine.may_launch(action.process)]
+        launched, refused = self._launcher.launch(batch)
+        for event in launched:
+            self._coordinators[event.coordinator_pid] = event.process
+            self.put(event)
+        if refused is not None:
+            reason = f"cannot start a coordinator: {refused.strerror}"
+            self._launches.extendleft(reversed(batch[len(launched) :]))
+            self.note("launch", reason, self._launches[0].process)
+            self._delay_launches(reason)
 
     def _delay_launches(self, reason: str) -> None:
         while self._launches:
@@ -226,14 +224,26 @@ class Supervisor:
             if self.is_of_other_boot(run):
                 return  # nothing of it can be running, and its pids are others' now
         self._live.kill(run, self._launcher.cookie_of(process), has_coordinator)
+        if not has_coordinator:
+            self._sweep(signal.SIGKILL)
+
+    def _orphans(self) -> list[int]:
+        """What a dead coordinator left to us, their sub-reaper: our children, whose pids are theirs until we reap."""
+        return [pid for pid in proc.children(os.getpid()) if pid not in self._coordinators]
 
     def _sweep(self, signum: int) -> None:
-        """Signal orphans that a dead coordinator left to us, their sub-reaper."""
+        """Signal orphans; with SIGKILL, until there are none: a dying one leaves its own children to us."""
         if not self._leaky:
             return
-        for pid in proc.children(os.getpid()):
-            if pid not in self._coordinators:
-                signals.send(pid, signum, proc.start_ticks(pid), {self.context.owner_uid, self.context.user.uid})
+        for _ in range(signals.PASSES):
+            orphans = self._orphans()
+            for pid in orphans:
+                os.kill(pid, signum)
+            if not orphans or signum != signal.SIGKILL:
+                return
+            signals.wait_gone(orphans, signals.DYING_S)
+            for pid in orphans:
+                os.waitpid(pid, os.WNOHANG)
 
     def end(self) -> None:
         """Do what is left of a task that is over: its runner died between the last record and the end."""
