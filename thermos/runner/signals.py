@@ -7,7 +7,9 @@ what the record says; a stranger who has the pid now, or whom a forger named, is
 from __future__ import annotations
 
 import os
+import select
 import signal
+import time
 from collections.abc import Iterable, Mapping
 
 from thermos.core.state import Run
@@ -19,6 +21,8 @@ from thermos.host.command import COOKIE_NAME
 DRIFT_S = 10.0
 #: Passes over what must die: each finds what a dying process left in the meantime.
 PASSES = 20
+#: How long a pass waits for what was sent SIGKILL: freeing much memory takes its time.
+DYING_S = 0.25
 
 
 def send(pid: int, signum: int, ticks: int | None, uids: Iterable[int] | None, session: int | None = None) -> bool:
@@ -44,6 +48,20 @@ def send(pid: int, signum: int, ticks: int | None, uids: Iterable[int] | None, s
     except OSError:
         return False
     finally:
+        os.close(fd)
+
+
+def wait_gone(pids: Iterable[int], timeout_s: float) -> None:
+    """Return when all of *pids* have ended, or after *timeout_s*."""
+    deadline = time.monotonic() + timeout_s
+    for pid in pids:
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:
+            continue
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.poll(max(deadline - time.monotonic(), 0.0) * 1000)
         os.close(fd)
 
 
@@ -79,7 +97,7 @@ class Task:
         if run.coordinator_pid is not None:
             for pid in proc.children(run.coordinator_pid):
                 stat = proc.read_stat(pid)
-                if pid != run.pid and stat is not None and stat.pgrp != run.coordinator_pid:
+                if pid != run.pid and stat is not None:  # a child that compresses a log has SIGTERM blocked
                     send(pid, signal.SIGTERM, stat.start_ticks, self._uids)
         return send(run.pid, signal.SIGTERM, run.pid_start_ticks, self._uids, run.coordinator_pid)
 
@@ -102,6 +120,7 @@ class Task:
                 break
             for stat in found:
                 send(stat.pid, signal.SIGKILL, stat.start_ticks, None)
+            wait_gone([stat.pid for stat in found], DYING_S)
         return found
 
     def strays(self, cookie: bytes, run: Run | None = None) -> list[proc.Stat]:
