@@ -82,11 +82,12 @@ def coordinator_lives(run: Run, uid: int) -> bool:
 class Task:
     """What a task has running beyond its records: found by control group, by session, by cookie.
 
+    *uids* are the users that what it started can run as; None: any, as root can become whom it likes.
     *coordinators* is the owner's, and says at any time which coordinators live: what is below them is theirs.
     """
 
-    def __init__(self, uids: Iterable[int], group: str | None, coordinators: Mapping[int, str]) -> None:
-        self._uids = frozenset(uids)
+    def __init__(self, uids: Iterable[int] | None, group: str | None, coordinators: Mapping[int, str]) -> None:
+        self._uids = frozenset(uids) if uids is not None else None
         self._group = group
         self._coordinators = coordinators
 
@@ -147,7 +148,7 @@ class Task:
                 carried = proc.environ_value(stat.pid, COOKIE_NAME.encode())
                 if carried is None or not (carried == cookie or (cookie[-1:] == b"." and carried.startswith(cookie))):
                     continue
-            if proc.uid_of(stat.pid) in self._uids:
+            if self._uids is None or proc.uid_of(stat.pid) in self._uids:
                 found.append(stat)
         return found
 

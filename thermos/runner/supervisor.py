@@ -88,7 +88,8 @@ class Supervisor:
         self._launches: deque[Launch] = deque()
         self._finish: Finish | None = None
         self._coordinators: dict[int, str] = {}  # pid → process: children of ours, and adopted ones
-        uids = {context.owner_uid, context.user.uid}
+        users = {context.owner_uid, context.user.uid}
+        uids = users if users != {0} else None
         self._live = signals.Task(uids, context.header.cgroup, self._coordinators)
         self._adopted: dict[int, int] = {}  # pidfd → pid of a coordinator that is no child of ours
         self._unwatched: set[int] = set()  # pids of such, where no descriptor was left
