@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from resource import struct_rusage
 from typing import NamedTuple
 
-from thermos.host import aftermath, linux, proc, starter
+from thermos.host import aftermath, linux, starter
 from thermos.host.command import User
 from thermos.host.pumping import Pumping
 from thermos.schema import Logger, Process
@@ -104,7 +104,7 @@ def _supervise(job: Job, announce_fd: int) -> None:
 
 
 def _wait_on_leash(signal_fd: int, leash_fd: int, shell: int) -> tuple[int, struct_rusage, str | None]:
-    """Wait for the shell; should the leash break with no runner left, kill everything. Status, usage, who killed."""
+    """Wait for the shell; once leash and runner are gone, kill everything. Status, usage, who killed."""
     runner_pid = os.getppid()
     killed_by = None
     poll = select.poll()
@@ -117,13 +117,27 @@ def _wait_on_leash(signal_fd: int, leash_fd: int, shell: int) -> tuple[int, stru
         for fd, _ in poll.poll():
             if fd == signal_fd:
                 linux.read_signals(fd)
+                continue
+            poll.unregister(fd)
+            runner_fd = watch_runner(runner_pid) if fd == leash_fd else None
+            if runner_fd is not None:
+                poll.register(runner_fd, select.POLLIN)
             else:
-                poll.unregister(fd)
-                if is_orphan(runner_pid):
-                    killed_by = "the executor died"
-                    aftermath.kill_children()
+                killed_by = "the executor died"
+                aftermath.kill_children()
 
 
-def is_orphan(runner_pid: int) -> bool:
-    """True if the runner that forked us is dead: then a broken leash is ours to answer."""
-    return os.getppid() != runner_pid or not proc.is_alive(runner_pid, None)
+def watch_runner(runner_pid: int) -> int | None:
+    """A descriptor that tells when the runner that forked us dies; None: it is dead.
+
+    A broken leash is the runner's to answer. It may die before it does, though, as whatever killed the executor
+    may be killing it as well: then the leash is ours to answer.
+    """
+    try:
+        fd = os.pidfd_open(runner_pid)
+    except OSError:
+        return None
+    if os.getppid() != runner_pid:
+        os.close(fd)  # the number is another's by now
+        return None
+    return fd

@@ -32,10 +32,11 @@ class Pumping:
 
     def wait(self, shell: int) -> tuple[int, struct_rusage, str | None]:
         """Copy until *shell* has ended: its wait status, its usage, who killed it if it was us."""
-        from thermos.host.coordinator import is_orphan
+        from thermos.host.coordinator import watch_runner
 
         setup = self._job.setup
         runner_pid = os.getppid()
+        runner_fd: int | None = None
         killed_by = None
         self.sinks.close_childs()
         self.sinks.troubles = []  # the starter has told them
@@ -54,9 +55,12 @@ class Pumping:
             for fd, _ in poll.poll():
                 if fd == setup.signal_fd:
                     linux.read_signals(fd)
-                elif fd == setup.leash_fd:
+                elif fd in (setup.leash_fd, runner_fd):
                     poll.unregister(fd)
-                    if is_orphan(runner_pid):
+                    runner_fd = watch_runner(runner_pid) if fd == setup.leash_fd else None
+                    if runner_fd is not None:
+                        poll.register(runner_fd, select.POLLIN)
+                    else:
                         killed_by = "the executor died"
                         aftermath.kill_children(self.is_ours)
                 elif not self.sinks.pump(fd):

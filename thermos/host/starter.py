@@ -80,7 +80,7 @@ def _record(job: Job, sinks: Sinks, coordinator_pid: int, start_time: float) -> 
     name = job.process.name
     journal = Journal(job.record_fd, coordinator_name(name), RESERVE_BYTES)
     journal.lock(LOCK_WAIT_S)
-    journal.seek_end(job.record_offset)
+    cut = journal.seek_end(job.record_offset).damage
     forked = ProcessStatus(
         job.seq,
         name,
@@ -97,7 +97,10 @@ def _record(job: Job, sinks: Sinks, coordinator_pid: int, start_time: float) -> 
         pid=pid,
         pid_start_ticks=proc.start_ticks(pid),
     )
-    notes = [Note(int(time.time() * 1000), "log", text, name) for text in sinks.troubles]
+    now_ms = int(time.time() * 1000)
+    notes = [Note(now_ms, "log", text, name) for text in sinks.troubles]
+    if cut is not None:
+        notes.append(Note(now_ms, "torn", f"{journal.path}: cut off at byte {cut.offset}: {cut.detail}", name))
     sinks.troubles = []
     journal.append([forked, running, *notes])
     while journal.held:

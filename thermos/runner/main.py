@@ -154,6 +154,8 @@ def _run(options: Namespace, ports: dict[str, int]) -> int:
         supervisor.put(Recovered())
         for name, run in machine.live_runs():
             supervisor.adopt(name, run)
+    if stream.damage is not None:
+        supervisor.note("torn", f"{journal.path}: cut off at byte {stream.damage.offset}: {stream.damage.detail}")
     if options.kill is not None:
         supervisor.put(KillRequested(TaskState[options.kill], options.kill_reason, options.kill_budget))
     del records, stream
