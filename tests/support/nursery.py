@@ -98,14 +98,15 @@ class Nursery:
         return [pid for pid in descendants(os.getpid()) if pid not in self._before and _state(pid) not in "ZX?"]
 
     def close(self) -> None:
-        """End everything that is left."""
-        while left := self.left():
+        """End everything that is left, and reap it."""
+        while left := [pid for pid in descendants(os.getpid()) if pid not in self._before]:
             for pid in left:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
             signal.sigtimedwait([signal.SIGCHLD], 0.02)
+            self.reap()
         _libc.prctl(_SUBREAPER, 0, 0, 0, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 

@@ -166,6 +166,10 @@ class Tracee:
         except (OSError, OverflowError):
             return b""
 
+    def detach(self) -> None:
+        """Let it go on by itself."""
+        _ptrace(_DETACH, self.pid)
+
     def kill(self) -> None:
         """SIGKILL it, and return when it is dead."""
         if self.ended is not None:
