@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from thermos.runner.control import KillOutcome
 
 
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "patterns", metavar="regexp", nargs="*", help="end active tasks whose id matches, from its first character on"
@@ -26,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="kill everything at once: nothing may clean up, no final process runs",
     )
     parser.add_argument(
-        "--timeout", type=float, metavar="S", help="wait this many seconds for each; default: until it has ended"
+        "--timeout", type=_seconds, metavar="S", help="wait this many seconds for each; default: until it has ended"
     )
     parser.add_argument("--yes", "-y", action="store_true", help="do not ask, however many match")
 

@@ -23,9 +23,16 @@ class Printer:
         self._cleaners = {name: Cleaner() for name in names}
         self._partial = dict.fromkeys(names, "")
         self._raw_partial = dict.fromkeys(names, b"")
+        self._at_line_end = True
+        self._last_run = -1
 
     def feed(self, process: str, run: int, data: bytes) -> None:
         """Show *data*, which *process* wrote."""
+        if not self._at_line_end and run != self._last_run:
+            sys.stdout.write("\n")  # the run before ended within a line
+            sys.stdout.flush()
+        self._last_run = run
+        self._at_line_end = self._json or bool(self._prefix[process]) or data.endswith(b"\n")
         if self._raw and not self._json:
             self._feed_raw(process, data)
             return

@@ -169,6 +169,10 @@ def test_broken_gzip_shows_what_it_holds(directory: tuple[Path, int]) -> None:
     (path / "stdout.1.gz").write_bytes(packed[: len(packed) // 2])
     add(path, b"live\n")
     assert len(last(fd, None)) > 100_000
+    (path / "stdout.1.gz").write_bytes(packed[:1000] + bytes(1000) + packed[2000:] + b"no gzip")
+    assert last(fd, None).endswith(b"live\n")
+    (path / "stdout.1.gz").write_bytes(b"no gzip at all")
+    assert last(fd, None) == b"live\n"
     assert last(fd, None).endswith(b"live\n")
 
 

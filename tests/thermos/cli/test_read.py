@@ -101,6 +101,15 @@ def test_a_coordinator_s_stream_has_no_waiting_records_and_is_read_all_the_same(
     assert done.stdout.splitlines()[:2] == ["Recovered Processes:", "  p   runs: 2"]
 
 
+def test_the_newest_run_is_shown_first(tmp_path: Path) -> None:
+    records: list[Record] = [
+        *run_records("p", ProcessState.LOST),
+        *run_records("p", ProcessState.SUCCESS, seq=4, code=0),
+    ]
+    lines = thermos("read", write_stream(tmp_path / "runner", [task_status(TaskState.ACTIVE), *records])).stdout
+    assert lines.index("     1: pid=4002, rc=0") < lines.index("     0: pid=4002, rc=, finish")
+
+
 def test_simple_shows_our_fields_where_they_are_set(tmp_path: Path) -> None:
     certificate = DeathCertificate(signal=9, oom_killed=True)
     records: list[Record] = [

@@ -65,6 +65,10 @@ def test_active_tasks_come_first_and_each_section_ends_with_an_empty_line(tmp_pa
         "Active tasks:\n  b-runs               [owner:     root]\n\n"
         "Finished tasks:\n  a-over               [owner:     root]\n\n"
     )
+    answer = json.loads(thermos("--root", tmp_path, "status", "--json").stdout)
+    assert [task["task_id"] for task in answer["tasks"]] == ["b-runs", "a-over"]
+    line = thermos("--root", tmp_path, "status", "-v1", "b").stdout.splitlines()[1]
+    assert line == "  b-runs               [owner:     root]  state:   ACTIVE start:  Fri Nov 20 13:43:33 2026"
     assert "a-over" not in thermos("status", "--root", tmp_path, "--only", "active").stdout
     assert "b-runs" not in thermos("status", "--root", tmp_path, "--only", "finished").stdout
 
@@ -132,6 +136,36 @@ def test_odd_tasks_do_not_end_the_listing(tmp_path: Path) -> None:
     assert f"{garbage} at byte 0:" in done.stderr
 
 
+def test_tasks_that_come_move_and_go_meanwhile(tmp_path: Path) -> None:
+    script = (
+        "import os, shutil, sys\n"
+        "root = sys.argv[1]\n"
+        "while True:\n"
+        "    for n in range(50):\n"
+        "        os.rename(f'{root}/tasks/active/t{n}', f'{root}/tasks/finished/t{n}')\n"
+        "    for n in range(50):\n"
+        "        os.rename(f'{root}/checkpoints/t{n}', f'{root}/gone{n}')\n"
+        "        os.rename(f'{root}/tasks/finished/t{n}', f'{root}/t{n}')\n"
+        "    for n in range(50):\n"
+        "        os.rename(f'{root}/gone{n}', f'{root}/checkpoints/t{n}')\n"
+        "        os.rename(f'{root}/t{n}', f'{root}/tasks/active/t{n}')\n"
+    )
+    (tmp_path / "tasks" / "finished").mkdir(parents=True)
+    for number in range(50):
+        write_task(tmp_path, f"t{number}", success(f"t{number}"), is_active=True)
+    mover = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    try:
+        for _ in range(10):
+            for arguments in (["-v3"], ["--json"]):
+                done = thermos("--root", tmp_path, "status", *arguments)
+                assert "Traceback" not in done.stderr
+                if arguments == ["--json"] and done.stdout:
+                    json.loads(done.stdout)
+    finally:
+        mover.kill()
+        mover.wait()
+
+
 def test_a_torn_stream_shows_what_is_before_the_tear(tmp_path: Path) -> None:
     stream = write_task(tmp_path, "torn", success("torn"))
     whole = stream.read_bytes()
@@ -186,11 +220,16 @@ def test_json_tells_all(tmp_path: Path) -> None:
     assert process["last"]["pid"] == 4002
 
 
-def test_times_beyond_the_calendar_do_not_end_the_listing(tmp_path: Path) -> None:
-    write_task(tmp_path, "late", success("late", launch_time_ms=1 << 62))
+@pytest.mark.parametrize("at_s", [1e300, float("inf"), float("-inf"), float("nan"), -1e300])
+def test_times_beyond_the_calendar_do_not_end_the_listing(tmp_path: Path, at_s: float) -> None:
+    records = success("late", launch_time_ms=1 << 62)
+    records[5] = run_records("hello", ProcessState.SUCCESS, code=0, stop_time=at_s)[-1]
+    write_task(tmp_path, "late", records)
     done = thermos("--root", tmp_path, "status", "-v3")
-    assert done.returncode == 0
-    assert "late" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "rc=0, finish:None, state:SUCCESS" in done.stdout
+    assert thermos("--root", tmp_path, "why", "late").returncode == 0
+    json.loads(thermos("--root", tmp_path, "status", "--json").stdout, parse_constant=pytest.fail)
 
 
 def test_mesos_sandboxes_are_searched_too(tmp_path: Path) -> None:

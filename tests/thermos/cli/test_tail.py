@@ -277,6 +277,20 @@ def test_since_shows_all_runs_that_wrote_lately(task: TaskAt) -> None:
     assert (done.returncode, "'soon' is no span of time" in done.stderr) == (ExitCode.USAGE, True)
 
 
+def test_runs_that_end_within_a_line_are_kept_apart(task: TaskAt) -> None:
+    task.write(success("t", log_dir=str(task.logs)), is_active=False)
+    for run in range(3):
+        task.log("hello", b"no end %d" % run, run=run)
+    assert task.tail("--since", "1h", "t").stdout == "no end 0\nno end 1\nno end 2"
+
+
+def test_a_log_directory_that_cannot_be_one(task: TaskAt) -> None:
+    for log_dir in ("/a\0b", "/absent", "relative"):
+        task.write(success("t", log_dir=log_dir), is_active=False)
+        done = task.tail("t")
+        assert (done.returncode, done.stderr.count("\n")) == (ExitCode.NOT_FOUND, 1)
+
+
 def test_json_is_one_object_for_each_line(task: TaskAt) -> None:
     task.write(success("t", log_dir=str(task.logs)), is_active=False)
     task.log("hello", b"a\x1b[1m\nb\n")
