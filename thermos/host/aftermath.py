@@ -85,8 +85,9 @@ def settle(
 
 
 def _has_begun(journal: Journal, job: Job) -> bool:
-    records = journal.seek_end(job.record_offset).records
-    return any(isinstance(record, ProcessStatus) and record.seq == job.seq + 1 for record in records)
+    """True if the child recorded RUNNING: FORKED, RUNNING and more are one write, whole or not at all."""
+    journal.size = os.fstat(journal.fd).st_size
+    return journal.size > job.record_offset
 
 
 # -- the certificate -----------------------------------------------------------------------------------------------

@@ -22,6 +22,9 @@ def open_dir(path: str) -> int:
 
 def open_beneath(dir_fd: int, relative: str, flags: int, mode: int = 0) -> int:
     """A descriptor of *relative* below *dir_fd*; no part of it may be a link or lead out. Raises OSError."""
+    if "/" not in relative and relative not in ("", ".", ".."):
+        # A single name cannot lead anywhere but below, and this way costs a tenth.
+        return os.open(relative, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=dir_fd)
     return openat2(dir_fd, relative, flags, mode, _RESOLVE)
 
 

@@ -73,6 +73,9 @@ class Journal:
         return stream
 
     def _read_from(self, offset: int) -> checkpoint.Stream:
+        if os.fstat(self.fd).st_size == offset:
+            self.size = offset
+            return checkpoint.Stream([], 0, None)
         data = b""
         while more := os.pread(self.fd, 1 << 20, offset + len(data)):
             data += more

@@ -42,8 +42,13 @@ def _parse(data: bytes) -> Stat:
 
 def start_ticks(pid: int) -> int | None:
     """Start time of *pid* in clock ticks since boot; None if it is gone."""
-    stat = read_stat(pid)
-    return stat.start_ticks if stat is not None else None
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        data = os.read(fd, 4096)
+        os.close(fd)
+    except OSError:
+        return None
+    return int(data[data.rindex(b")") + 2 :].split(b" ", 20)[19])
 
 
 def is_alive(pid: int, ticks: int | None) -> bool:

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from thermos.formats.paths import coordinator_name, process_log_dir
-from thermos.host import inherited, linux, proc
+from thermos.host import linux, proc
 from thermos.host.command import BASH, environment, profile_path, shell_argv
 from thermos.host.containerizer import wrap
 from thermos.host.journal import Journal
@@ -131,8 +131,9 @@ def _prepare(job: Job, coordinator_pid: int) -> None:
     """Undo what the runner did for itself, and become the task's user."""
     setup = job.setup
     if setup.oom_score_adj is not None:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(setup.oom_score_adj)
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, setup.oom_score_adj.encode())
+        os.close(fd)
     if setup.open_files is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, setup.open_files)
     os.fchdir(setup.sandbox_fd)
@@ -143,7 +144,7 @@ def _prepare(job: Job, coordinator_pid: int) -> None:
         os.setgroups(setup.user.groups)
         os.setgid(setup.user.gid)
         os.setuid(setup.user.uid)
-    for signum in inherited.ignored_signals():
+    for signum in setup.ignored_signals:
         signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, setup.signal_mask)
     linux.die_with_parent()

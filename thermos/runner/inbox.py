@@ -30,7 +30,7 @@ class Inbox:
         try:
             decoder = checkpoint.Decoder(self._offsets.get(process, 0))
             records: list[ProcessStatus | Note] = []
-            while data := os.pread(fd, 1 << 16, decoder.fed_to):
+            while decoder.damage is None and (data := os.pread(fd, 1 << 16, decoder.fed_to)):
                 for entry in decoder.feed(data):
                     if isinstance(entry.record, (ProcessStatus, Note)):
                         records.append(entry.record)

@@ -10,6 +10,7 @@ from thermos.core.events import Launch, Launched
 from thermos.formats.paths import coordinator_name
 from thermos.host import cgroup, coordinator, proc
 from thermos.host.containerizer import knows_launch_info
+from thermos.host.inherited import ignored_signals
 from thermos.host.journal import open_stream
 from thermos.runner.context import Context
 from thermos.runner.inbox import Inbox
@@ -149,6 +150,7 @@ def _setup(context: Context, signal_fd: int) -> coordinator.Setup:
         environment=context.environment,
         cookie=context.cookie,
         signal_mask=context.signal_mask,
+        ignored_signals=ignored_signals(),
         signal_fd=signal_fd,
         open_files=context.open_files,
         oom_score_adj=context.oom_score_adj,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from thermos.runner import boot
+
+#: Room for what a runner reports and nobody has read yet: some 10 000 records, the most an unprivileged pipe holds.
+REPORT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,11 @@ def _spawn(arguments: list[str], report: bool, daemon: bool, as_uid: int | None 
     if report:
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         os.set_inheritable(theirs, True)
+        try:
+            # A runner does not wait for its reader: what finds no room ends the report.
+            fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, REPORT_BYTES)
+        except OSError:
+            pass  # the user's pipes have taken all that /proc/sys/fs/pipe-user-pages-soft allows
         arguments = [*arguments, f"--report_fd={theirs}"]
     words = boot.argv(arguments)
     pid = os.fork()
