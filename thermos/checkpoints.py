@@ -119,9 +119,7 @@ def fold(stream: checkpoint.Stream, path: str, state: RunnerState, findings: lis
         )
 
 
-def _fold_entries(
-    entries: list[checkpoint.Entry], path: str, state: RunnerState, findings: list[Finding]
-) -> bool:
+def _fold_entries(entries: list[checkpoint.Entry], path: str, state: RunnerState, findings: list[Finding]) -> bool:
     """Fold *entries* in; False: what follows them is not believed."""
     for entry in entries:
         if entry.record is None:
@@ -174,7 +172,10 @@ _FLOCK = struct.Struct("hhqqi4x")  # struct flock: l_type, l_whence, l_start, l_
 
 
 def is_owned(path: str) -> bool | None:
-    """Whether the owner of the stream at *path* lives: asks for its lock, takes nothing. None: cannot be told."""
+    """Whether the owner of the stream at *path* lives: asks for its lock, takes nothing. None: cannot be told.
+
+    Our runners hold a lock that can be asked for; the original's only one that the kernel's list of locks tells of.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -182,8 +183,18 @@ def is_owned(path: str) -> bool | None:
     try:
         ask = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, ask)
-        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK) or _is_flocked(os.fstat(fd))
     except OSError:
         return None
     finally:
         os.close(fd)
+
+
+def _is_flocked(info: os.stat_result) -> bool:
+    """Whether a flock on that file stands in /proc/locks (proc(5)): ``1: FLOCK  ADVISORY  WRITE PID MAJ:MIN:INODE``."""
+    file = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
+    try:
+        with open("/proc/locks", encoding="ascii") as locks:
+            return any(words[1] == "FLOCK" and words[5] == file for words in map(str.split, locks) if len(words) > 5)
+    except OSError:
+        return False

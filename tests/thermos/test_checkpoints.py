@@ -420,3 +420,10 @@ def test_a_task_can_be_read_while_it_is_owned(tmp_path: Path) -> None:
     for kind in ("ofd", "flock"):
         with held(path, kind):
             assert read_task(str(tmp_path), "t").findings == []
+
+
+def test_a_runner_of_the_original_owns_its_stream_too(tmp_path: Path) -> None:
+    path = write(tmp_path, STORY)
+    with held(path, "flock"):
+        assert is_owned(str(path)) is True
+    assert is_owned(str(path)) is False

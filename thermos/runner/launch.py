@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from thermos.core.events import Launch, Launched
 from thermos.formats.paths import coordinator_name
@@ -20,10 +20,10 @@ from thermos.schema import Logger, Process
 class Launcher:
     """Forks coordinators. One go-pipe serves a batch: a byte for each that may start, end of file for the rest."""
 
-    def __init__(self, context: Context, inbox: Inbox, signal_fd: int, inherited: list[int]) -> None:
+    def __init__(self, context: Context, inbox: Inbox, signal_fd: int, own_fds: Collection[int]) -> None:
         self._context = context
         self._inbox = inbox
-        self._inherited = inherited  # descriptors of the runner that no coordinator may keep
+        self._own_fds = own_fds  # descriptors of the runner that no coordinator may keep, at any time
         self._processes = {process.name: (index, process) for index, process in enumerate(context.task.processes)}
         self._go: tuple[int, int] | None = None
         self._oom_counter: tuple[str, int] | None = None
@@ -85,7 +85,7 @@ class Launcher:
             go_read, go_write = self._go or (0, 0)
             os.close(go_write)
             os.close(self._announce_read)
-            for fd in self._inherited:
+            for fd in self._own_fds:
                 os.close(fd)
             for other in jobs:
                 if other is not job:

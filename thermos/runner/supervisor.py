@@ -75,12 +75,13 @@ class Supervisor:
         self._signal_fd = linux.signal_fd(SIGNALS)
         self._epoll = select.epoll()
         self._report_fd = context.report_fd
-        inherited = [journal.fd, self._epoll.fileno()]
+        #: Descriptors of ours that no coordinator may keep.
+        self._own_fds = {journal.fd, self._epoll.fileno()}
         if self._report_fd is not None:
             os.set_blocking(self._report_fd, False)
-            inherited.append(self._report_fd)
+            self._own_fds.add(self._report_fd)
         self._inbox = Inbox(context.checkpoint_dir_fd)
-        self._launcher = Launcher(context, self._inbox, self._signal_fd, inherited)
+        self._launcher = Launcher(context, self._inbox, self._signal_fd, self._own_fds)
         self._timers = Timers()
         self._events: deque[Event] = deque()
         self._records: list[Record] = []
@@ -273,6 +274,7 @@ class Supervisor:
         except OSError:
             sent = 0
         if sent < len(written):  # the reader is gone or too slow: it can read the stream itself
+            self._own_fds.discard(self._report_fd)
             os.close(self._report_fd)
             self._report_fd = None
 
@@ -292,6 +294,7 @@ class Supervisor:
             self._announced()
         elif fd in self._adopted:
             self._epoll.unregister(fd)
+            self._own_fds.discard(fd)
             os.close(fd)
             self._ended(self._adopted.pop(fd))
         elif fd == self.context.leash_fd:
@@ -420,6 +423,7 @@ class Supervisor:
             return
         self._coordinators[pid] = process
         self._adopted[fd] = pid
+        self._own_fds.add(fd)
         self._epoll.register(fd, select.EPOLLIN)
         self._wait_for_running(process, run)
 
