@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tests.support.invariants import violations
 from tests.support.lab import Lab
@@ -32,8 +32,8 @@ class Story:
     definition: Mapping[str, Any]
     end: TaskState = TaskState.SUCCESS
     flags: tuple[str, ...] = ()
-    #: Kill the coordinator of the first process, not the runner.
-    coordinator: bool = False
+    #: Whom to kill: the runner; the first coordinator that it forks; or what that forks, which becomes the command.
+    victim: Literal["runner", "coordinator", "command"] = "runner"
     #: Send the runner SIGUSR1 when the first process runs, and count its system calls from there.
     asked_to_kill: bool = False
     #: Only when the runner is started again: how a supervisor would end a task that it was told to end.
@@ -71,8 +71,8 @@ def count(story: Story) -> list[tuple[int, int]]:
     try:
         with nursery() as place, time_limit(ROUND_S, "an unkilled life"):
             lab = Lab(Path(directory), story.definition, *story.flags)
-            if story.coordinator:
-                _kill_coordinator(lab, place, NEVER, calls)
+            if story.victim != "runner":
+                _kill_below(story, lab, place, NEVER, calls)
             else:
                 _kill_runner(story, lab, NEVER, calls, first=True)
             problems = violations(lab, place, story.end)
@@ -86,12 +86,13 @@ def _play(story: Story, lab: Lab, place: Nursery, at: Sequence[int]) -> Round:
     calls: list[tuple[int, int]] = []
     seen = b""
     try:
-        if story.coordinator:
-            if _kill_coordinator(lab, place, at[0], []):
-                calls.append((0, 0))
+        if story.victim != "runner":
+            passed: list[tuple[int, int]] = []
+            if _kill_below(story, lab, place, at[0], passed):
+                calls += passed[-1:]
         else:
             for number, point in enumerate(at):
-                passed: list[tuple[int, int]] = []
+                passed = []
                 over = _kill_runner(story, lab, point, passed, first=number == 0)
                 if over:
                     break
@@ -99,7 +100,7 @@ def _play(story: Story, lab: Lab, place: Nursery, at: Sequence[int]) -> Round:
                 seen = lab.bytes_of(lab.runner_path)[: lab.stream().good_bytes]
             lab.run_to_end(place, *_told(story, lab))
         problems = violations(lab, place, story.end, seen=seen)
-        if story.coordinator:
+        if story.victim != "runner":
             problems += _lost_once_at_most(lab)
         return Round(tuple(at), tuple(calls), tuple(problems))
     except AssertionError as error:
@@ -119,9 +120,10 @@ def _told(story: Story, lab: Lab) -> list[str]:
 
 
 def _lost_once_at_most(lab: Lab) -> list[str]:
-    """A coordinator was killed once: its run is LOST, or it had told its end already."""
-    losses = [r for r in lab.records() if isinstance(r, ProcessStatus) and r.state is ProcessState.LOST]
-    return [f"one coordinator was killed, {len(losses)} runs were lost"] if len(losses) > 1 else []
+    """One process was killed once: its run is LOST or KILLED, or had told its end already."""
+    over = (ProcessState.LOST, ProcessState.KILLED)
+    bad = [r for r in lab.records() if isinstance(r, ProcessStatus) and r.state in over]
+    return [f"one process was killed, {len(bad)} runs ended badly"] if len(bad) > 1 else []
 
 
 def _kill_runner(story: Story, lab: Lab, at: int, calls: list[tuple[int, int]], *, first: bool) -> bool:
@@ -168,15 +170,17 @@ def _is_running(lab: Lab) -> bool:
     return any(isinstance(r, ProcessStatus) and r.state is ProcessState.RUNNING for r in lab.records())
 
 
-def _kill_coordinator(lab: Lab, place: Nursery, at: int, calls: list[tuple[int, int]]) -> bool:
-    """Whether the first process's coordinator was killed before it ended. The task has ended when this returns."""
+def _kill_below(story: Story, lab: Lab, place: Nursery, at: int, calls: list[tuple[int, int]]) -> bool:
+    """Whether the victim was killed before it ended. The task has ended when this returns."""
     runner = Tracee.start(lab.argv, lab.said, stop_at_fork=True)
-    coordinator = runner.next_fork()
-    assert coordinator is not None, f"the runner ended without a fork: {lab.words}"
+    victim = runner.next_fork(stop_at_fork=story.victim == "command")
+    if story.victim == "command" and victim is not None:
+        victim = victim.next_fork()
+    assert victim is not None, f"nothing was forked: {lab.words}"
     try:
-        over = _run_until(coordinator, at, calls, lambda number: True)
+        over = _run_until(victim, at, calls, lambda number: True)
     finally:
-        coordinator.kill()
+        victim.kill()
     code = place.wait_end(runner.pid, "the runner")
     assert code == 0, f"the runner exited {code}"
     return not over

@@ -81,6 +81,10 @@ def _ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:
     return result
 
 
+def _options(stop_at_fork: bool) -> int:
+    return _O_TRACESYSGOOD | _O_EXITKILL | (_O_TRACEFORK if stop_at_fork else 0)
+
+
 class Tracee:
     """A process that stops at its system calls. What it forks runs free."""
 
@@ -111,8 +115,7 @@ class Tracee:
                 os._exit(127)
         os.close(gate_read)
         try:
-            options = _O_TRACESYSGOOD | _O_EXITKILL | (_O_TRACEFORK if stop_at_fork else 0)
-            _ptrace(_SEIZE, pid, 0, options)
+            _ptrace(_SEIZE, pid, 0, _options(stop_at_fork))
             _ptrace(_INTERRUPT, pid)
             os.waitpid(pid, _WALL)
             os.write(gate_write, b"g")
@@ -142,8 +145,11 @@ class Tracee:
             elif event == 0:
                 signum = stop
 
-    def next_fork(self) -> Tracee | None:
-        """Let it run until it forks, and then go: the child, stopped and traced. None: it has ended."""
+    def next_fork(self, *, stop_at_fork: bool = False) -> Tracee | None:
+        """Let it run until it forks, and then go: the child, stopped and traced. None: it has ended.
+
+        It must have been started so as to stop at forks; *stop_at_fork*: so will the child.
+        """
         signum = 0
         while True:
             event, stop = self._resume(_CONT, signum)
@@ -154,7 +160,7 @@ class Tracee:
                 child = ctypes.c_ulong()
                 _ptrace(_GETEVENTMSG, self.pid, 0, ctypes.addressof(child))
                 os.waitpid(child.value, _WALL)
-                _ptrace(_SETOPTIONS, child.value, 0, _O_TRACESYSGOOD | _O_EXITKILL)  # not its children, too
+                _ptrace(_SETOPTIONS, child.value, 0, _options(stop_at_fork))  # else those of its parent
                 _ptrace(_DETACH, self.pid)
                 return Tracee(child.value)
 

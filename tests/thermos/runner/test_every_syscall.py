@@ -4,7 +4,8 @@ The life of a task of two processes in order, with a finalizer, is gone through 
 its runner makes from the first that names the checkpoint root on; there it gets SIGKILL, and a runner is started
 again. Left out are only the calls that no other process could notice (``tests.support.ptrace.UNSEEN``).
 
-``THERMOS_TEST_SEED`` chooses other samples where not all is tried, ``THERMOS_TEST_FULL=1`` tries all of it.
+All of it is tried each time, but for pairs of kills: of those a sample, which ``THERMOS_TEST_SEED`` changes and
+``THERMOS_TEST_PAIRS`` enlarges.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from thermos.states import TaskState
 #: More than two cores: a round waits for disks and for Python to start as well.
 WORKERS = 3
 SEED = int(os.environ.get("THERMOS_TEST_SEED", "20150121"))
-FULL = bool(os.environ.get("THERMOS_TEST_FULL"))
+PAIRS = int(os.environ.get("THERMOS_TEST_PAIRS", "200"))
 
 TWO = task([process("a"), process("b"), process("f", final=True)], ["a", "b"])
 ENDLESS = task([process("a", "exec sleep 1000"), process("b"), process("f", final=True)], ["a", "b"])
@@ -58,21 +59,9 @@ def sweep(story: Story, points: Sequence[tuple[int, ...]]) -> None:
         pytest.fail(f"{len(bad)} of {len(rounds)} rounds:\n" + "\n".join(map(str, bad[:10])), pytrace=False)
 
 
-def every(story: Story, stride: int = 1) -> list[tuple[int, ...]]:
-    """Each point of an unkilled life, and a few behind it, as lives differ.
-
-    With *stride*, unless FULL: each kind of call, with each kind of result, the first time it comes, and every
-    *stride*-th of the rest.
-    """
-    calls = count(story)
-    kinds: set[tuple[int, bool]] = set()
-    points: list[tuple[int, ...]] = []
-    for at, (number, result) in enumerate(calls, start=1):
-        kind = number, result < 0
-        if FULL or kind not in kinds or (at + SEED) % stride == 0:
-            points.append((at,))
-        kinds.add(kind)
-    return points + [(len(calls) + more,) for more in range(1, 6)]
+def every(story: Story) -> list[tuple[int, ...]]:
+    """Each point of an unkilled life, and a few behind it, as lives differ."""
+    return [(at,) for at in range(1, len(count(story)) + 6)]
 
 
 def test_a_runner_killed_after_each_system_call() -> None:
@@ -82,7 +71,7 @@ def test_a_runner_killed_after_each_system_call() -> None:
 
 def test_without_control_groups() -> None:
     story = Story(TWO, flags=("--no_cgroup",))
-    sweep(story, every(story, stride=2))
+    sweep(story, every(story))
 
 
 def test_while_it_kills_the_task() -> None:
@@ -95,15 +84,21 @@ def test_killed_twice() -> None:
     story = Story(TWO)
     length = len(count(story))
     chance = random.Random(SEED)
-    points = [(chance.randint(1, length), chance.randint(1, length)) for _ in range(1000 if FULL else 100)]
+    points = [(chance.randint(1, length), chance.randint(1, length)) for _ in range(PAIRS)]
     sweep(story, points)
 
 
 def test_a_coordinator_killed_after_each_system_call() -> None:
-    story = Story(TWO, coordinator=True)
+    story = Story(TWO, victim="coordinator")
     sweep(story, every(story))
 
 
 def test_a_coordinator_that_copies_output() -> None:
-    story = Story(ROTATING, coordinator=True)
-    sweep(story, every(story, stride=2))
+    story = Story(ROTATING, victim="coordinator")
+    sweep(story, every(story))
+
+
+def test_what_becomes_the_command_killed_after_each_system_call() -> None:
+    """First it is a child of the coordinator that records and prepares, then it is the shell."""
+    story = Story(TWO, victim="command")
+    sweep(story, every(story))
