@@ -6,6 +6,7 @@ that cannot be opened or written never stops the process: what is wrong is told 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Final
@@ -22,6 +23,7 @@ TAIL_LINES: Final = 20
 TAIL_BYTES: Final = 2048
 
 STREAMS: Final = ("stdout", "stderr")
+_LOG_FLAGS: Final = os.O_RDWR | os.O_APPEND
 
 
 class RotatingFile:
@@ -75,13 +77,14 @@ class RotatingFile:
                 os.ftruncate(self.fd, 0)
                 self._size = 0
                 return
-            for number in range(self._backups, 0, -1):
-                source = f"{self.name}.{number - 1}" if number > 1 else self.name
-                for suffix in ("", ".gz"):
-                    if number == self._backups:
-                        _unlink(f"{self.name}.{number}{suffix}", fd)
-                    _rename(source + suffix, f"{self.name}.{number}{suffix}", fd)
-            fresh = open_log(fd, self.name, self._owner)
+            new = f".{self.name}.new"
+            fresh = make_fresh(fd, new, self._owner)
+            for suffix in ("", ".gz"):
+                _unlink(f"{self.name}.{self._backups}{suffix}", fd)
+                for number in range(self._backups, 1, -1):
+                    _rename(f"{self.name}.{number - 1}{suffix}", f"{self.name}.{number}{suffix}", fd)
+            self._keep_as_first(fd)
+            os.rename(new, self.name, src_dir_fd=fd, dst_dir_fd=fd)
         except OSError as error:
             self.trouble = error
             self._size = 0  # try again when as much has been written once more
@@ -90,6 +93,13 @@ class RotatingFile:
         self.fd = fresh
         self._size = 0
         self.put_aside = f"{self.name}.1"
+
+    def _keep_as_first(self, fd: int) -> None:
+        """Give the live file its second name, so that the fresh one takes its first at one blow."""
+        try:
+            os.link(self.name, f"{self.name}.1", src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=False)
+        except OSError:  # a file system without hard links: for a moment there is no live file
+            _rename(self.name, f"{self.name}.1", fd)
 
 
 def _unlink(name: str, dir_fd: int) -> None:
@@ -107,9 +117,28 @@ def _rename(source: str, target: str, dir_fd: int) -> None:
 
 
 def open_log(dir_fd: int, name: str, owner: tuple[int, int] | None) -> int:
-    """A descriptor that appends to *name*, made for *owner* (uid, gid) if it is missing. Raises OSError."""
-    fd = open_regular(dir_fd, name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-    if owner is not None and os.fstat(fd).st_uid != owner[0]:
+    """A descriptor that appends to *name*, made for *owner* (uid, gid) if it is missing. Raises OSError.
+
+    A file that is there already must have no second name: that of a file elsewhere, which is not ours to write.
+    """
+    try:
+        fd = open_regular(dir_fd, name, _LOG_FLAGS | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        fd = open_regular(dir_fd, name, _LOG_FLAGS)
+        if os.fstat(fd).st_nlink > 1:
+            os.close(fd)
+            raise OSError(errno.EMLINK, "it is a hard link", name) from None
+        return fd
+    if owner is not None:
+        os.fchown(fd, *owner)
+    return fd
+
+
+def make_fresh(dir_fd: int, name: str, owner: tuple[int, int] | None) -> int:
+    """A descriptor that appends to a new file *name*, in the place of whatever has that name. Raises OSError."""
+    _unlink(name, dir_fd)
+    fd = open_regular(dir_fd, name, _LOG_FLAGS | os.O_CREAT | os.O_EXCL, 0o644)
+    if owner is not None:
         os.fchown(fd, *owner)
     return fd
 
@@ -222,15 +251,11 @@ def read_tail(fd: int) -> str:
     return b"\n".join(tail).decode("utf-8", "replace")
 
 
-def compress(dir_fd: int, name: str) -> None:
-    """Write ``NAME.gz.part`` from *name*, both below *dir_fd*. Runs in a child of its own. Raises OSError."""
+def compress(source: int, target: int) -> None:
+    """Write what *source* holds to *target*, compressed. Runs in a child of its own. Raises OSError."""
     import gzip
 
     os.nice(19)
-    source = open_regular(dir_fd, name, os.O_RDONLY)
-    target = open_regular(dir_fd, f"{name}.gz.part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    info = os.fstat(source)
-    os.fchown(target, info.st_uid, info.st_gid)
     with (
         os.fdopen(source, "rb") as plain,
         os.fdopen(target, "wb") as raw,

@@ -9,8 +9,9 @@ from resource import struct_rusage
 from typing import TYPE_CHECKING
 
 from thermos.host import aftermath, linux, starter
+from thermos.host.beneath import open_regular
 from thermos.host.journal import Journal
-from thermos.host.logs import compress
+from thermos.host.logs import compress, make_fresh
 from thermos.records import Note
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ class Pumping:
     def __init__(self, job: Job) -> None:
         self.sinks = starter.make_sinks(job)
         self._job = job
-        #: pid of the child that compresses a file put aside → name that the file had then.
-        self._compressing: dict[int, str] = {}
+        #: pid of the child that compresses a file put aside → its stream and itself: its name changes.
+        self._compressing: dict[int, tuple[str, int]] = {}
+        self._look = False  # there may be something to compress
 
     def is_ours(self, pid: int) -> bool:
         """True for a child that works for us, not for the command."""
@@ -52,6 +54,7 @@ class Pumping:
                 for fd, _, _ in self.sinks.pumps:
                     self._drain(fd)
                 return *ended, killed_by
+            self._compress_aside()
             for fd, _ in poll.poll():
                 if fd == setup.signal_fd:
                     linux.read_signals(fd)
@@ -65,7 +68,6 @@ class Pumping:
                         aftermath.kill_children(self.is_ours)
                 elif not self.sinks.pump(fd):
                     poll.unregister(fd)
-                self._compress_aside()
             if self.sinks.troubles:
                 self._note()
 
@@ -101,46 +103,75 @@ class Pumping:
         for _, file, _ in self.sinks.pumps:
             if file is None or file.put_aside is None:
                 continue
-            name, file.put_aside = file.put_aside, None
-            if not self.sinks.compress or self._compressing or self.sinks.dir_fd is None:
-                continue  # one at a time; what is skipped stays plain
-            pid = os.fork()
-            if not pid:
+            file.put_aside, self._look = None, True
+        if not self._look or not self.sinks.compress or self._compressing or self.sinks.dir_fd is None:
+            return
+        self._look = False
+        for _, file, _ in self.sinks.pumps:
+            name = _oldest_plain(self.sinks.dir_fd, file.name) if file is not None else None
+            if name is not None:
                 try:
-                    compress(self.sinks.dir_fd, name)
-                    os._exit(0)
-                finally:
-                    os._exit(1)
-            self._compressing[pid] = name
+                    self._compress(self.sinks.dir_fd, name)
+                    return  # one at a time
+                except OSError as error:
+                    self.sinks.troubles.append(f"log {name}: not compressed: {error.strerror}")
+
+    def _compress(self, dir_fd: int, name: str) -> None:
+        """Start a child that compresses the file *name*. It is opened here: by then the name may be another's."""
+        source = open_regular(dir_fd, name, os.O_RDONLY)
+        info = os.fstat(source)
+        base = name.rpartition(".")[0]
+        target = make_fresh(dir_fd, _part(base), (info.st_uid, info.st_gid))
+        pid = os.fork()
+        if not pid:
+            try:
+                compress(source, target)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        os.close(target)
+        self._compressing[pid] = base, source  # kept open: nobody else gets its inode's number
 
     def _ended(self, pid: int, wait_status: int) -> None:
         """If it was a compression: put its file in the plain one's place, wherever that is by now."""
-        name = self._compressing.pop(pid, None)
+        base, source = self._compressing.pop(pid, (None, -1))
         fd = self.sinks.dir_fd
-        if name is None:
+        if base is None or fd is None:
             return
-        part = f"{name}.gz.part"
         try:
-            moved = self._find_plain(name.rsplit(".", 1)[0], part) if not wait_status else None
+            moved = _find_inode(fd, base, os.fstat(source).st_ino) if not wait_status else None
             if moved is None:
-                os.unlink(part, dir_fd=fd)
+                self._look = not wait_status
+                os.unlink(_part(base), dir_fd=fd)
                 return
-            os.rename(part, f"{moved}.gz", src_dir_fd=fd, dst_dir_fd=fd)
+            os.rename(_part(base), f"{moved}.gz", src_dir_fd=fd, dst_dir_fd=fd)
             os.unlink(moved, dir_fd=fd)
+            self._look = True
         except OSError as error:
-            self.sinks.troubles.append(f"log {name}: not compressed: {error.strerror}")
+            self.sinks.troubles.append(f"log {base}: not compressed: {error.strerror}")
+        finally:
+            os.close(source)
 
-    def _find_plain(self, base: str, part: str) -> str | None:
-        """The oldest plain file that was put aside: the one that was being compressed, as only one is at a time."""
-        fd = self.sinks.dir_fd
-        if fd is None:
-            return None
-        made_at = os.stat(part, dir_fd=fd, follow_symlinks=False).st_mtime_ns
-        best: tuple[int, str] | None = None
-        for name in os.listdir(fd):
-            stem, _, number = name.rpartition(".")
-            if stem == base and number.isdigit():
-                written_at = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime_ns
-                if written_at <= made_at and (best is None or int(number) > best[0]):
-                    best = int(number), name
-        return best[1] if best is not None else None
+
+def _part(base: str) -> str:
+    return f".{base}.gz.part"
+
+
+def _find_inode(dir_fd: int, base: str, inode: int) -> str | None:
+    """The name that the file put aside from *base* has by now; None: it has been dropped."""
+    for name in os.listdir(dir_fd):
+        stem, _, number = name.rpartition(".")
+        if stem == base and number.isdigit():
+            try:
+                if os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_ino == inode:
+                    return name
+            except FileNotFoundError:
+                continue
+    return None
+
+
+def _oldest_plain(dir_fd: int, base: str) -> str | None:
+    """The oldest file put aside from *base* that is not compressed."""
+    parts = (name.rpartition(".") for name in os.listdir(dir_fd))
+    numbers = [int(number) for stem, _, number in parts if stem == base and number.isdigit()]
+    return f"{base}.{max(numbers)}" if numbers else None
