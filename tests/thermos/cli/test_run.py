@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
@@ -245,14 +246,15 @@ def test_a_reader_that_goes_away_does_not_end_the_task(bench: Bench) -> None:
     assert bench.state("t1") is TaskState.SUCCESS
 
 
-LOSES_RUNS = pytest.mark.xfail(
-    strict=True,
-    reason="once the runner has closed its report, each coordinator forked later closes that number again, "
-    "which by then is another descriptor: its run is LOST",
-)
+def make_report_small(pid: int) -> None:
+    """Give the pipe on which the command *pid* hears from its runner room for few records."""
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        if int(path.name) > 2 and os.readlink(path).startswith("pipe:"):
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 16384)  # of what it holds nothing is lost
+            os.close(fd)
 
 
-@LOSES_RUNS
 def test_a_daemon_goes_on_when_the_command_has_returned(bench: Bench) -> None:
     text = """
 a, b = Process(name='a', cmdline='sleep 0.5'), Process(name='b', cmdline='true')
@@ -265,20 +267,19 @@ export(Task(name='two', processes=[a, b], constraints=order(a, b)))
     assert run.state is ProcessState.SUCCESS
 
 
-@LOSES_RUNS
 def test_a_command_that_was_too_slow_for_its_runner_catches_up(bench: Bench) -> None:
     """The runner does not wait for who reads its report; the rest is in its stream."""
     text = "export(Task(name='m', max_concurrency=20, processes=["
-    text += "Process(name='p%03d' % n + 'x' * 150, cmdline='true') for n in range(150)]))"
+    text += "Process(name='p%03d' % n + 'x' * 150, cmdline='true') for n in range(100)]))"
     process = bench.start("run", "--sandbox", bench.path / "s", "--task_id", "t1", bench.config(text))
     wait_until(lambda: bench.state("t1") is TaskState.ACTIVE)
     process.send_signal(signal.SIGSTOP)
+    make_report_small(process.pid)
     wait_until(lambda: bench.state("t1") is TaskState.SUCCESS, 15.0)
-    assert (bench.root / "checkpoints" / "t1" / "runner").stat().st_size > 1 << 16
     process.send_signal(signal.SIGCONT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (ExitCode.OK, "")
-    assert len(re.findall(r"^\S+  p\d\d\dx+ SUCCESS", out, re.MULTILINE)) == 150
+    assert len(re.findall(r"^\S+  p\d\d\dx+ SUCCESS", out, re.MULTILINE)) == 100
     assert "task SUCCESS" in out
 
 
