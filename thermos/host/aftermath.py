@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: How long leftovers that were sent SIGKILL may take to go before they are named as survivors.
 REAP_S: Final = 5.0
+#: What the starter may add to our size before it execs.
+STARTER_BYTES: Final = 2 << 20
 #: A record that does not fit on disk is tried again this often; no event tells of room.
 RETRY_S: Final = 1.0
 
@@ -128,8 +130,8 @@ def _peak_rss_bytes(usage: struct_rusage) -> int | None:
 
     A forked child starts with our memory, and ``ru_maxrss`` survives its exec (linux/fs/exec.c).
     """
-    ours = getrusage(RUSAGE_SELF).ru_maxrss
-    return usage.ru_maxrss * 1024 if usage.ru_maxrss > ours * 1.05 else None
+    peak_bytes = usage.ru_maxrss * 1024
+    return peak_bytes if peak_bytes > getrusage(RUSAGE_SELF).ru_maxrss * 1024 + STARTER_BYTES else None
 
 
 # -- what the command leaves behind --------------------------------------------------------------------------------
