@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from thermos.formats.paths import coordinator_name, process_log_dir
 from thermos.host import cgroup, proc
-from thermos.host.beneath import open_regular
 from thermos.host.journal import Journal
 from thermos.host.logs import read_tail
 from thermos.records import DeathCertificate, Note, ProcessStatus
@@ -101,16 +100,13 @@ def _stderr_tail(job: Job) -> tuple[str | None, str | None]:
         return None, "not captured: it does not go to a file"
     setup = job.setup
     directory = process_log_dir(setup.log_directory, job.process.name, job.run)
+    names = [f"{directory}/stderr"]
+    if job.logger.mode == "rotate":
+        names.append(f"{directory}/stderr.1")  # it may have been put aside just now
     try:
-        fd = open_regular(setup.sandbox_fd, f"{directory}/stderr", os.O_RDONLY)
+        return read_tail(setup.sandbox_fd, names), None
     except OSError as error:
         return None, f"not captured: {error.strerror or error}"
-    try:
-        return read_tail(fd), None
-    except OSError as error:
-        return None, f"not captured: {error.strerror}"
-    finally:
-        os.close(fd)
 
 
 def _oom_killed(job: Job, code: int) -> bool | None:

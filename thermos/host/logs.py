@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 from thermos.host.beneath import make_dirs, open_regular
@@ -240,12 +241,33 @@ class Sinks:
         return True
 
 
-def read_tail(fd: int) -> str:
-    """The last lines of the file, TAIL_LINES and TAIL_BYTES at most. Raises OSError."""
-    size = os.fstat(fd).st_size
-    data = os.pread(fd, TAIL_BYTES, max(size - TAIL_BYTES, 0))
+def read_tail(dir_fd: int, names: Iterable[str]) -> str:
+    """The last lines of files below *dir_fd*, newest first: TAIL_LINES and TAIL_BYTES at most. Raises OSError.
+
+    Older ones may be missing. A hard link is not read: it may be a file that its planter could not read himself.
+    """
+    data = b""
+    is_cut = False
+    for number, name in enumerate(names):
+        try:
+            fd = open_regular(dir_fd, name, os.O_RDONLY)
+        except OSError:
+            if number:
+                break
+            raise
+        try:
+            info = os.fstat(fd)
+            if info.st_nlink > 1:
+                raise OSError(errno.EMLINK, "it is a hard link", name)
+            room = TAIL_BYTES - len(data)
+            data = os.pread(fd, room, max(info.st_size - room, 0)) + data
+        finally:
+            os.close(fd)
+        is_cut = info.st_size > room
+        if is_cut:
+            break
     lines = data.split(b"\n")
-    if size > TAIL_BYTES and len(lines) > 1:
+    if is_cut and len(lines) > 1:
         lines = lines[1:]  # the first one is not whole
     tail = lines[-TAIL_LINES - 1 :] if lines[-1] == b"" else lines[-TAIL_LINES:]
     return b"\n".join(tail).decode("utf-8", "replace")
