@@ -127,6 +127,13 @@ def test_control_sequences_are_removed_unless_raw(task: TaskAt) -> None:
     assert subprocess.run(command, env=environment(), capture_output=True, check=True).stdout == evil
 
 
+def test_the_newest_run_is_shown(task: TaskAt) -> None:
+    task.write(success("t", log_dir=str(task.logs)), is_active=False)
+    for run in (2, 10, 9):
+        task.log("hello", b"run %d\n" % run, run=run)
+    assert task.tail("t").stdout == "run 10\n"
+
+
 def test_rotated_files_belong_to_the_last_lines(task: TaskAt) -> None:
     task.write(success("t", log_dir=str(task.logs)), is_active=False)
     task.log("hello", b"old\n", stream="stdout.1")
