@@ -65,8 +65,9 @@ def test_what_is_wrong_is_said(config: Path, arguments: list[str], says: str) ->
     assert "Traceback" not in done.stderr
 
 
-def test_pydict_breaks_where_python_2_does() -> None:
+def test_pydict_breaks_where_python_2_does_whose_texts_are_one_longer() -> None:
     assert pydict({"a": ()}) == "{   'a': ()}"
-    fits = "x" * (79 - len("{   'a': (u'',)}"))
+    fits = "x" * 63  # {   'a': (u'xxx',)} has 80 columns then
     assert pydict({"a": (fits,)}) == f"{{   'a': ('{fits}',)}}"
+    assert pydict({"a": (fits + "x",)}) == f"{{   'a': (   '{fits}x',)}}"
     assert pydict({"a": (fits, "y")}) == f"{{   'a': (   '{fits}',\n             'y')}}"

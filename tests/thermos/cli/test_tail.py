@@ -304,3 +304,5 @@ def test_json_is_one_object_for_each_line(task: TaskAt) -> None:
     answers = [json.loads(text) for text in task.tail("--json", "t").stdout.splitlines()]
     assert answers[0] == {"schema": 1, "task_id": "t", "process": "hello", "run": 0, "stream": "stdout", "line": "a"}
     assert [answer["line"] for answer in answers] == ["a", "b"]
+    task.log("hello", b"no end")
+    assert json.loads(task.tail("--json", "-n", "1", "t").stdout)["line"] == "no end"
