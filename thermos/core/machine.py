@@ -33,7 +33,7 @@ from thermos.core.events import (
 )
 from thermos.core.planner import Plan, Progress
 from thermos.core.state import Run, RunnerState
-from thermos.records import ProcessStatus, Record, RunnerHeader, TaskStatus
+from thermos.records import Note, ProcessStatus, Record, RunnerHeader, TaskStatus
 from thermos.schema import Task
 from thermos.states import ProcessState, TaskState
 
@@ -212,7 +212,15 @@ class Machine:
             if self.state.task_state in (TaskState.CLEANING, TaskState.FINALIZING):
                 self._end()
         elif key == UNKILLABLE:
-            for name, _ in self.live_runs():
+            for name, live in self.live_runs():
+                self._record(
+                    Note(
+                        int(self._now_s * 1000),
+                        "survivors",
+                        f"could not be killed: pid {live.pid or live.coordinator_pid}, of process {name}",
+                        name,
+                    )
+                )
                 self._record_process(
                     name,
                     ProcessState.KILLED,

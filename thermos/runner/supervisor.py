@@ -99,6 +99,7 @@ class Supervisor:
         self._leaky = False  # a coordinator died: what it watched over may be anywhere
         self._interrupts = 0
         self._in_trouble = False
+        self._refusal: str | None = None  # why nothing more could be forked
         self._entered = False  # the task's control group
         self._epoll.register(self._signal_fd, select.EPOLLIN)
         self._epoll.register(self._launcher.announce_fd, select.EPOLLIN)
@@ -195,8 +196,12 @@ class Supervisor:
         if refused is not None:
             reason = f"cannot start a coordinator: {refused.strerror}"
             self._launches.extendleft(reversed(batch[len(launched) :]))
-            self.note("launch", reason, self._launches[0].process)
+            if reason != self._refusal:  # once: it is tried every second, and may last
+                self.note("launch", reason, self._launches[0].process)
+            self._refusal = reason
             self._delay_launches(reason)
+        elif launched:
+            self._refusal = None
 
     def _delay_launches(self, reason: str) -> None:
         while self._launches:
