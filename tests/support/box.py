@@ -60,9 +60,9 @@ def with_words(word: str) -> list[int]:
 
 
 @functools.cache
-def as_nobody() -> tuple[str, ...]:
-    """Words that go before a runner's own and make it nobody's; the last is an interpreter nobody can use."""
-    drop = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
+def as_user(uid: int) -> tuple[str, ...]:
+    """Words that go before a runner's own and make it *uid*'s; the last is an interpreter that it can use."""
+    drop = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--")
     if not IS_ROOT or shutil.which("setpriv") is None:
         pytest.skip("becoming another user takes root, and setpriv")
     probe = "import json, sys; sys.exit(sys.version_info < (3, 11))"
@@ -70,7 +70,7 @@ def as_nobody() -> tuple[str, ...]:
         with contextlib.suppress(OSError):
             if subprocess.run([*drop, python, "-S", "-E", "-c", probe], capture_output=True, cwd="/").returncode == 0:
                 return (*drop, python)
-    pytest.skip("no Python 3.11 on this host that nobody can execute")
+    pytest.skip("no Python 3.11 on this host that other users can execute")
 
 
 class Box:
@@ -110,18 +110,18 @@ class Box:
         task: object,
         *flags: str,
         before: Sequence[str] = (),
-        nobody: bool = False,
+        user: int | None = None,
         env: Mapping[str, str] | None = None,
         stdin: Any = subprocess.DEVNULL,
         stdout: Any = None,
         pass_fds: Sequence[int] = (),
         prepare: Callable[[], object] | None = None,
     ) -> subprocess.Popen[str]:
-        """A runner; *before* are words in front of its command line. *nobody*: as that user, and in its own box."""
+        """A runner; *before* are words in front of its command line. The box is made *user*'s, if one is given."""
         words = [*before, *self.command(task, *flags)]
-        if nobody:
-            words = [*as_nobody(), *words[1:]]
-            os.chown(self.path, NOBODY, NOBODY)
+        if user is not None:
+            words = [*as_user(user), *words[1:]]
+            os.chown(self.path, user, user)
         with open(f"{self.path}/words-{len(self.runners)}", "w") as said:
             runner = subprocess.Popen(
                 words,

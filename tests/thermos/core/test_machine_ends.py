@@ -71,7 +71,7 @@ def test_what_cannot_be_killed_does_not_keep_the_task_for_ever() -> None:
     story.run("a")
     kill(story, budget_s=0)
     assert story.due("unkillable") == [
-        *["a#3 KILLED", "KILLED", "> wake process:a in 0"],
+        *["note: could not be killed: pid 200, of process a", "a#3 KILLED", "KILLED", "> wake process:a in 0"],
         *["> sweep -9", "> finish KILLED"],
     ]
     run = story.machine.run_of("a")

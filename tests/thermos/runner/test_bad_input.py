@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.box import IS_ROOT, Box, process, until
+from tests.support.box import IS_ROOT, NOBODY, Box, process, until
 from thermos.errors import UnsupportedSystem
 from thermos.host import linux
 from thermos.states import TaskState
@@ -192,16 +192,16 @@ def test_a_checkpoint_root_that_is_none(box: Box, plant: Callable[[str], None]) 
 
 def test_a_sandbox_that_may_not_be_written(box: Box) -> None:
     os.mkdir(box.sandbox, 0o555)
-    refused(box, 106, box.sandbox, "directory", nobody=True)
+    refused(box, 106, box.sandbox, "directory", user=NOBODY)
 
 
 def test_a_checkpoint_root_that_may_not_be_written(box: Box) -> None:
     os.mkdir(box.root, 0o555)
-    refused(box, 106, box.root, nobody=True)
+    refused(box, 106, box.root, user=NOBODY)
 
 
 def test_another_user_takes_root(box: Box) -> None:
-    refused(box, 106, "only root", "'root'", flags=("--setuid=root",), nobody=True)
+    refused(box, 106, "only root", "'root'", flags=("--setuid=root",), user=NOBODY)
 
 
 @pytest.fixture(name="mounted")

@@ -93,7 +93,7 @@ def test_the_tasks_user_cannot_stop_its_own_bookkeeping(box: Box) -> None:
 
 
 def test_without_any_rights_it_runs_in_directories_of_its_own(box: Box) -> None:
-    assert box.run([process("p", WHO)], nobody=True) == 0, box.said()
+    assert box.run([process("p", WHO)], user=NOBODY) == 0, box.said()
     assert box.task_state is TaskState.SUCCESS
     assert who(box.log("p"))["Uid"] == [str(NOBODY)] * 4
     header = box.state.header
@@ -104,7 +104,7 @@ def test_without_any_rights_it_runs_in_directories_of_its_own(box: Box) -> None:
 
 @as_root
 def test_its_own_name_is_no_other_user(box: Box) -> None:
-    assert box.run([process("p", "true")], f"--setuid={nobody().pw_name}", nobody=True) == 0, box.said()
+    assert box.run([process("p", "true")], f"--setuid={nobody().pw_name}", user=NOBODY) == 0, box.said()
     assert box.task_state is TaskState.SUCCESS
 
 
