@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from resource import struct_rusage
 from typing import NamedTuple
 
+from thermos.formats.paths import process_log_dir
 from thermos.host import aftermath, linux, starter
 from thermos.host.command import User
+from thermos.host.logs import Sinks
 from thermos.host.pumping import Pumping
 from thermos.schema import Logger, Process
 
@@ -49,6 +51,12 @@ class Setup:
     launch_info: bool = False
     leash_fd: int | None = None
 
+    def open_sinks(self, process: str, run: int, logger: Logger, compress: bool) -> Sinks:
+        """Where the output of a run goes, opened."""
+        owner = (self.user.uid, self.user.gid) if self.change_user else None
+        directory = process_log_dir(self.log_directory, process, run)
+        return Sinks(logger, compress, self.sandbox_fd, directory, owner)
+
 
 class Job(NamedTuple):
     """One run; made by the runner before the fork."""
@@ -63,6 +71,9 @@ class Job(NamedTuple):
     record_offset: int
     logger: Logger
     compress: bool
+    #: Where output goes, opened by the runner: two hundred children that make directories at once wait for each
+    #: other in the file system. None if it must be copied: then the coordinator opens it.
+    sinks: Sinks | None
     #: The counter of the kernel's OOM killer that covers us, and what it said before the fork.
     oom_counter: tuple[str, int] | None
     fork_time: float
@@ -85,12 +96,15 @@ def run(job: Job, go_fd: int, announce_fd: int) -> None:
 
 
 def _supervise(job: Job, announce_fd: int) -> None:
-    pumping = Pumping(job) if starter.needs_pump(job.logger) else None
+    pumping = Pumping(job) if job.sinks is None else None
     start_time = time.time()
     pid = os.fork()
     if not pid:
         starter.become_command(job, pumping, announce_fd, start_time)
     os.close(announce_fd)
+    if job.sinks is not None:
+        for fd in job.sinks.own_fds:
+            os.close(fd)
     leash_fd = job.setup.leash_fd
     killed_by = None
     if pumping is not None:

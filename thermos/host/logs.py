@@ -144,6 +144,11 @@ def make_fresh(dir_fd: int, name: str, owner: tuple[int, int] | None) -> int:
     return fd
 
 
+def needs_pump(logger: Logger) -> bool:
+    """Whether output must be copied: a file or the console alone is the command's own descriptor."""
+    return logger.destination == "both" or (logger.destination == "file" and logger.mode == "rotate")
+
+
 class Sinks:
     """Where one run's stdout and stderr go, made ready before its command starts."""
 
@@ -178,6 +183,14 @@ class Sinks:
                 self._plain(name, owner)
             else:
                 self._pumped(name, number if destination == "both" else None, logger, owner)
+        if not self.pumps and self.dir_fd is not None:
+            os.close(self.dir_fd)
+            self.dir_fd = None
+
+    @property
+    def own_fds(self) -> list[int]:
+        """Those descriptors for the child that were opened for it."""
+        return self._close_in_parent
 
     def _null(self) -> int:
         fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

@@ -8,7 +8,7 @@ import time
 from resource import struct_rusage
 from typing import TYPE_CHECKING
 
-from thermos.host import aftermath, linux, starter
+from thermos.host import aftermath, linux
 from thermos.host.beneath import open_regular
 from thermos.host.journal import Journal
 from thermos.host.logs import compress, make_fresh
@@ -22,7 +22,7 @@ class Pumping:
     """The copying of one run's output, and the wait for its end meanwhile."""
 
     def __init__(self, job: Job) -> None:
-        self.sinks = starter.make_sinks(job)
+        self.sinks = job.setup.open_sinks(job.process.name, job.run, job.logger, job.compress)
         self._job = job
         #: pid of the child that compresses a file put aside → its stream and itself: its name changes.
         self._compressing: dict[int, tuple[str, int]] = {}

@@ -13,14 +13,13 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final
 
-from thermos.formats.paths import coordinator_name, process_log_dir
+from thermos.formats.paths import coordinator_name
 from thermos.host import linux, proc
 from thermos.host.command import BASH, environment, profile_path, shell_argv
 from thermos.host.containerizer import wrap
 from thermos.host.journal import Journal
 from thermos.host.logs import Sinks
 from thermos.records import Note, ProcessStatus
-from thermos.schema import Logger
 from thermos.states import ProcessState
 
 if TYPE_CHECKING:
@@ -38,25 +37,13 @@ NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
 
 
-def needs_pump(logger: Logger) -> bool:
-    """Whether output must be copied: a file or the console alone is the command's own descriptor."""
-    return logger.destination == "both" or (logger.destination == "file" and logger.mode == "rotate")
-
-
-def make_sinks(job: Job) -> Sinks:
-    """Where the output of this run goes, opened."""
-    setup = job.setup
-    owner = (setup.user.uid, setup.user.gid) if setup.change_user else None
-    directory = process_log_dir(setup.log_directory, job.process.name, job.run)
-    return Sinks(job.logger, job.compress, setup.sandbox_fd, directory, owner)
-
-
 def become_command(job: Job, pumping: Pumping | None, announce_fd: int, start_time: float) -> None:
     """Record RUNNING, then become the command. Never returns."""
     code = NOT_EXECUTABLE
     coordinator_pid = os.getppid()
     try:
-        sinks = pumping.sinks if pumping is not None else make_sinks(job)
+        sinks = pumping.sinks if pumping is not None else job.sinks
+        assert sinks is not None
         _record(job, sinks, coordinator_pid, start_time)
         _announce(announce_fd, coordinator_pid)
         _redirect(sinks)

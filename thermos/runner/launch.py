@@ -12,9 +12,9 @@ from thermos.host import cgroup, coordinator, proc
 from thermos.host.containerizer import knows_launch_info
 from thermos.host.inherited import ignored_signals
 from thermos.host.journal import open_stream
+from thermos.host.logs import needs_pump
 from thermos.runner.context import Context
 from thermos.runner.inbox import Inbox
-from thermos.schema import Logger, Process
 
 
 class Launcher:
@@ -27,6 +27,7 @@ class Launcher:
         self._processes = {process.name: (index, process) for index, process in enumerate(context.task.processes)}
         self._go: tuple[int, int] | None = None
         self._oom_counter: tuple[str, int] | None = None
+        self._batch_fds: list[int] = []  # of all jobs that are being forked
         self._setup = _setup(context, signal_fd)
         self._announce_read, self._announce_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -63,6 +64,7 @@ class Launcher:
                 jobs.append(self._job(action))
         except OSError as error:
             refused = error
+        self._batch_fds = sorted(fd for job in jobs for fd in _descriptors(job))
         try:
             for job in jobs:
                 pid = os.fork()
@@ -71,8 +73,8 @@ class Launcher:
                 pids.append(pid)
         except OSError as error:
             refused = error
-        for job in jobs:
-            os.close(job.record_fd)
+        for fd in self._batch_fds:
+            os.close(fd)
         launched = [
             Launched(job.process.name, pid, proc.start_ticks(pid), job.fork_time)
             for job, pid in zip(jobs, pids, strict=False)
@@ -87,9 +89,7 @@ class Launcher:
             os.close(self._announce_read)
             for fd in self._own_fds:
                 os.close(fd)
-            for other in jobs:
-                if other is not job:
-                    os.close(other.record_fd)
+            _close_all_but(_descriptors(job), self._batch_fds)
             coordinator.run(job, go_read, self._announce_write)
         finally:
             os._exit(1)
@@ -121,19 +121,48 @@ class Launcher:
         context = self._context
         index, process = self._processes[action.process]
         extension = context.task.x_processes.get(process.name)
+        logger = process.logger if process.logger is not None else context.default_logger  # overrides it whole
+        compress = extension is not None and extension.compress_rotated
+        record_fd = open_stream(coordinator_name(process.name), self._setup.checkpoint_dir_fd)
+        try:
+            pumped = needs_pump(logger)
+            sinks = None if pumped else self._setup.open_sinks(process.name, action.run, logger, compress)
+        except OSError:
+            os.close(record_fd)
+            raise
         return coordinator.Job(
             setup=self._setup,
             process=process,
             number=index,
             run=action.run,
             seq=action.seq,
-            record_fd=open_stream(coordinator_name(process.name), self._setup.checkpoint_dir_fd),
+            record_fd=record_fd,
             record_offset=self._inbox.offset(process.name),
-            logger=_logger(process, context.default_logger),
-            compress=extension is not None and extension.compress_rotated,
+            logger=logger,
+            compress=compress,
+            sinks=sinks,
             oom_counter=self._oom_counter,
             fork_time=time.time(),
         )
+
+
+def _descriptors(job: coordinator.Job) -> list[int]:
+    """What is open for *job* alone, until its coordinator has it."""
+    return [job.record_fd, *(job.sinks.own_fds if job.sinks is not None else ())]
+
+
+def _close_all_but(kept: list[int], fds: list[int]) -> None:
+    """Close *fds*, sorted, except *kept*: by ranges, where nothing else lies between."""
+    if fds[-1] - fds[0] + 1 != len(fds):
+        for fd in fds:
+            if fd not in kept:
+                os.close(fd)
+        return
+    begin = fds[0]
+    for fd in sorted(kept):
+        os.closerange(begin, fd)
+        begin = fd + 1
+    os.closerange(begin, fds[-1] + 1)
 
 
 def _setup(context: Context, signal_fd: int) -> coordinator.Setup:
@@ -158,8 +187,3 @@ def _setup(context: Context, signal_fd: int) -> coordinator.Setup:
         launch_info=containerizer is not None and knows_launch_info(containerizer),
         leash_fd=context.leash_fd,
     )
-
-
-def _logger(process: Process, default: Logger) -> Logger:
-    """A process's own logger overrides the runner's flags whole."""
-    return process.logger if process.logger is not None else default
