@@ -40,10 +40,7 @@ def choose(tasks: Iterable[Candidate], limits: Limits) -> list[Victim]:
     victims: list[Victim] = []
     count = size_bytes = 0
     for task in sorted(tasks, key=lambda task: (task.age_s, task.root, task.task_id)):
-        if victims:  # an older one cannot stay where a younger one goes
-            victims.append(Victim(task, victims[-1].limit if not _is_too_old(task, limits) else "age"))
-            continue
-        count += 1
+        count += 1  # those that go count too: an older one cannot stay where a younger one goes
         size_bytes += task.size_bytes
         if _is_too_old(task, limits):
             victims.append(Victim(task, "age"))

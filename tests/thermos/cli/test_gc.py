@@ -145,6 +145,8 @@ def test_no_link_is_followed(root: Root, tmp_path: Path, trap: Callable[[Path, P
     trap(root.add("t"), outside)
     root.gc(option, "t")
     assert (outside / "precious").read_text() == "precious"
+    if option == "--delete-data":
+        assert not (root.sandboxes / "t").exists()  # the link itself goes with the rest
 
 
 def test_a_sandbox_that_is_a_link_is_kept(root: Root, tmp_path: Path) -> None:

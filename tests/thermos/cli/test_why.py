@@ -175,6 +175,7 @@ def test_words(ending: Ending, state: ProcessState, says: str) -> None:
 
 
 def test_more_words() -> None:
+    assert how_it_ended(Ending(EndKind.SIGNAL, -1, 1), ProcessState.KILLED) == "killed"  # by the original
     assert signal_name(99) == "signal 99"
     assert usage(None) == ""
     certificate = DeathCertificate(peak_rss_bytes=3 << 20, core_dumped=True, killed_by="root")

@@ -93,6 +93,12 @@ def test_a_chain_names_who_waits_for_whom() -> None:
     }  # fmt: skip
 
 
+def test_only_what_has_not_finished_is_waited_for() -> None:
+    definition = Task("t", (A, B, C), (Constraint(("a", "c")), Constraint(("b", "c"))))
+    state = state_of(*one_run("a", P.SUCCESS), *one_run("b"))
+    assert explain(state, definition).processes[2].waits_for == ("b",)
+
+
 def test_what_is_ready_but_does_not_run_waits_for_a_slot() -> None:
     assert stages(state_of(*one_run("a")), task(A, B, max_concurrency=1))["b"] is Stage.QUEUED
 
