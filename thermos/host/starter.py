@@ -74,7 +74,6 @@ def _record(job: Job, sinks: Sinks, coordinator_pid: int, start_time: float) -> 
         ProcessState.FORKED,
         coordinator_pid=coordinator_pid,
         fork_time=job.fork_time,
-        coordinator_start_ticks=proc.start_ticks(coordinator_pid),
     )
     running = ProcessStatus(
         job.seq + 1,
