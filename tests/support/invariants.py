@@ -20,17 +20,24 @@ _OVER = (ProcessState.SUCCESS, ProcessState.FAILED)
 
 
 def violations(
-    lab: Lab, nursery: Nursery, expected: TaskState | None, bystanders: tuple[int, ...] = (), seen: bytes = b""
+    lab: Lab,
+    nursery: Nursery,
+    expected: TaskState | None,
+    *,
+    bystanders: tuple[int, ...] = (),
+    seen: bytes = b"",
+    power_lost: bool = False,
 ) -> list[str]:
     """Everything that is wrong; empty when all is well.
 
     *expected*: how the task must have ended; None: as its stream says it was told to. *bystanders*: processes
     that must live, *seen*: what the runner's stream held at an earlier moment, none of which may have changed.
+    *power_lost*: a coordinator's stream may be torn still, where nobody had to write to it again.
     """
     return [
         *_files(lab),
         *_stream(lab, expected, seen),
-        *_coordinators(lab),
+        *_coordinators(lab, power_lost),
         *_executions(lab),
         *_order(lab),
         *_processes(lab, nursery, bystanders),
@@ -73,13 +80,13 @@ def _stream(lab: Lab, expected: TaskState | None, seen: bytes) -> Iterator[str]:
     yield from (f"a survivor: {note.text}" for note in state.notes if note.kind == "survivors")
 
 
-def _coordinators(lab: Lab) -> Iterator[str]:
+def _coordinators(lab: Lab, may_be_torn: bool) -> Iterator[str]:
     """No record of a coordinator is torn, out of order, or told otherwise by the runner."""
     told = {(record.process, record.seq): record for record in lab.records() if isinstance(record, ProcessStatus)}
     for process in lab.definition["processes"]:
         name = process["name"]
         stream = lab.coordinator_stream(name)
-        if stream.damage is not None:
+        if stream.damage is not None and not (may_be_torn and stream.damage.torn):
             yield f"the stream of {name}'s coordinators: {stream.damage}"
         last: ProcessStatus | None = None
         for record in stream.records:

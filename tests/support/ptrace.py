@@ -61,6 +61,9 @@ UNSEEN: Final = frozenset(_UNSEEN[_TABLE].values())
 #: Waiting for something to happen.
 EPOLL_WAIT: Final = frozenset({232, 281}) if _TABLE == "x86_64" else frozenset({22})
 
+#: Making a stream durable.
+FDATASYNC: Final = frozenset({75}) if _TABLE == "x86_64" else frozenset({83})
+
 
 class Stop(NamedTuple):
     """A system call that has returned (``result``), or is about to begin (``result`` None)."""
