@@ -38,9 +38,10 @@ def choose(tasks: Iterable[Candidate], limits: Limits) -> list[Victim]:
     Of equal age, the one whose name comes first counts as the younger.
     """
     victims: list[Victim] = []
-    count = size_bytes = 0
-    for task in sorted(tasks, key=lambda task: (task.age_s, task.root, task.task_id)):
-        count += 1  # those that go count too: an older one cannot stay where a younger one goes
+    size_bytes = 0
+    youngest_first = sorted(tasks, key=lambda task: (task.age_s, task.root, task.task_id))
+    # Those that go count too: an older one cannot stay where a younger one goes.
+    for count, task in enumerate(youngest_first, start=1):
         size_bytes += task.size_bytes
         if _is_too_old(task, limits):
             victims.append(Victim(task, "age"))
