@@ -90,7 +90,7 @@ def test_a_run_that_was_long_enough_begins_it_anew() -> None:
 
 
 def test_ten_thousand_failures_in_a_row_overflow_nothing() -> None:
-    runs = Runs(Backoff(initial_s=1, factor=1000, max_s=1e9, jitter=0))
+    runs = Runs(Backoff(initial_s=1.0, factor=1000.0, max_s=1e9, jitter=0))
     assert runs.delays_s(10_000)[-1] == 1e9
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.machines import T0, Story, process, task
-from thermos.core.events import KillRequested, Recovered
+from thermos.core.events import KillRequested, LaunchDelayed, Recovered
 from thermos.core.machine import UNKILLABLE_S
 from thermos.records import TaskStatus
 from thermos.schema import Task
@@ -127,6 +127,18 @@ def test_a_kill_before_anything_has_begun_starts_nothing_more() -> None:
     assert story.due("launch:a") == []
     assert not story.machine.may_launch("a")
     assert story.machine.may_launch("f")
+
+
+def test_when_all_was_killed_nothing_is_launched_though_others_are_still_dying() -> None:
+    story = Story(task("a", process("f", final=True), process("g", final=True)))
+    story.start()
+    story.run("a")
+    story.succeed("a")
+    story.run("f")
+    story.on(LaunchDelayed("g", "no pids", 1.0))
+    kill(story, budget_s=0)
+    assert (story.state, story.machine.may_launch("g")) == (T.FINALIZING, False)
+    assert story.due("launch:g") == []
 
 
 def test_a_run_that_comes_up_while_the_task_is_ending_is_asked_to_end_at_once() -> None:

@@ -139,6 +139,13 @@ def test_the_cap_of_runs_gives_a_process_up(state: ProcessState) -> None:
     assert (plan.failed, RUN_CAP) == (1, 100)
 
 
+def test_an_ephemeral_given_up_at_the_cap_counts_as_no_failure_and_unblocks_nobody() -> None:
+    plan = plan_of(process("a", ephemeral=True, daemon=True), process("b", ephemeral=True), order=("a b",))
+    take_all(plan)
+    assert plan.ended("a", P.LOST, 0, RUN_CAP) is Progress.FAILED
+    assert (plan.failed, take_all(plan), plan.is_complete) == (0, [], True)
+
+
 def test_a_success_in_the_last_run_before_the_cap_is_a_success() -> None:
     plan = plan_of(process("a", max_failures=0))
     take_all(plan)
