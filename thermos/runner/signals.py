@@ -72,6 +72,8 @@ def coordinator_lives(run: Run, uid: int) -> bool:
     stat = proc.read_stat(run.coordinator_pid)
     if stat is None or stat.state in ("Z", "X") or proc.uid_of(run.coordinator_pid) != uid:
         return False
+    if stat.session != stat.pid:
+        return False
     if run.coordinator_start_ticks is not None:
         return stat.start_ticks == run.coordinator_start_ticks
     if run.fork_time is None:

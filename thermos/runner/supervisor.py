@@ -47,6 +47,8 @@ from thermos.states import ProcessState, TaskState
 BATCH: Final = 32
 #: A stream that does not take records is tried again this often, and so is a fork that failed.
 RETRY_S: Final = 1.0
+#: A trouble that lasts is told again after this time.
+REPEAT_S: Final = 600.0
 #: How soon a recovered run that is still FORKED is read again: it announces itself to a pipe that is gone.
 REREAD_S: Final = 0.05
 REREAD_MOST_S: Final = 1.0
@@ -99,7 +101,7 @@ class Supervisor:
         self._leaky = False  # a coordinator died: what it watched over may be anywhere
         self._interrupts = 0
         self._in_trouble = False
-        self._refusal: str | None = None  # why nothing more could be forked
+        self._tell_refusal_at_s = 0.0
         self._entered = False  # the task's control group
         self._epoll.register(self._signal_fd, select.EPOLLIN)
         self._epoll.register(self._launcher.announce_fd, select.EPOLLIN)
@@ -196,12 +198,10 @@ class Supervisor:
         if refused is not None:
             reason = f"cannot start a coordinator: {refused.strerror}"
             self._launches.extendleft(reversed(batch[len(launched) :]))
-            if reason != self._refusal:  # once: it is tried every second, and may last
+            if time.monotonic() >= self._tell_refusal_at_s:  # it is tried every second, and may last
                 self.note("launch", reason, self._launches[0].process)
-            self._refusal = reason
+                self._tell_refusal_at_s = time.monotonic() + REPEAT_S
             self._delay_launches(reason)
-        elif launched:
-            self._refusal = None
 
     def _delay_launches(self, reason: str) -> None:
         while self._launches:
