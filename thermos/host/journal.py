@@ -42,9 +42,12 @@ class Journal:
         self._can_reserve = reserve_bytes > 0
 
     @classmethod
-    def open(cls, path: str, *, wait_s: float = 0.0) -> Journal:
-        """The stream at *path*, made if missing, owned. Raises TaskOwned if another owns it for *wait_s* more."""
-        journal = cls(open_stream(path), path)
+    def open(cls, path: str, dir_fd: int, *, wait_s: float = 0.0) -> Journal:
+        """The stream at *path*, whose directory is *dir_fd*; made if missing, owned.
+
+        Raises TaskOwned if another owns it for *wait_s* more.
+        """
+        journal = cls(open_stream(os.path.basename(path), dir_fd), path)
         try:
             journal.lock(wait_s)
         except BaseException:
@@ -184,34 +187,3 @@ def _take(fd: int, wait: bool) -> None:
 
 def _raise_timeout(signum: int, frame: object) -> None:
     raise TimeoutError
-
-
-def sync_dir(path: str) -> None:
-    """Return when the names in the directory *path* are on disk. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def write_whole(path: str, data: bytes, new: str) -> None:
-    """Make the file *path* hold *data*, durably: whole or not at all. Raises OSError.
-
-    It is written as *new* first, on the same file system: a name that nobody else writes, and that the next
-    attempt uses again if we die on the way.
-    """
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        try:
-            while data:
-                data = data[os.write(fd, data) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(new, path)
-    except OSError as error:
-        error.filename = error.filename or path
-        os.unlink(new)
-        raise
-    sync_dir(os.path.dirname(path))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from thermos.core.machine import Identity
 from thermos.host.command import User
 from thermos.records import RunnerHeader
+from thermos.runner.home import Home
 from thermos.schema import Logger, Task
 
 
@@ -15,14 +16,13 @@ from thermos.schema import Logger, Task
 class Context:
     """All of it. Descriptors stay open for the runner's life: paths below them may be swapped by others."""
 
-    root: str
+    home: Home
     task: Task
     header: RunnerHeader
     identity: Identity
     user: User
     #: The owner of the checkpoint: what we signal on its word must run as this user, or as the task's.
     owner_uid: int
-    checkpoint_dir_fd: int
     sandbox_fd: int
     #: Where the process finds its sandbox: ``/`` in a chroot, a path within an image.
     container_sandbox: str

@@ -14,6 +14,7 @@ from thermos.formats import paths
 from thermos.host import proc
 from thermos.records import TaskStatus
 from thermos.runner import signals, spawn
+from thermos.runner.home import Home
 from thermos.states import TaskState
 
 #: How long a runner that was sent SIGKILL may take to be gone.
@@ -42,6 +43,13 @@ def kill_task(root: str, task_id: str, *, force: bool = False, timeout_s: float 
     path = paths.runner_checkpoint(root, task_id)
     if os.path.lexists(paths.task_path(root, task_id, paths.FINISHED)):
         raise TaskOver(f"task {task_id} is over already")
+    if not task.exists and force and os.path.lexists(paths.task_path(root, task_id, paths.ACTIVE)):
+        home = Home(root, task_id)
+        try:
+            home.finish()
+        finally:
+            home.close()
+        return KillOutcome(TaskState.LOST, "it had no checkpoint: nothing says what it had running; its file was moved")
     if not task.exists:
         raise TaskNotFound(f"there is no checkpoint of task {task_id} at {path}")
     owner_uid = os.stat(path, follow_symlinks=False).st_uid

@@ -1,12 +1,8 @@
-"""The end of a task on this host: what is left of it is cleared away, and its file is moved."""
+"""The end of a task on this host: what is left of it is cleared away."""
 
 from __future__ import annotations
 
-import os
-
-from thermos.formats import paths
 from thermos.host import cgroup, proc
-from thermos.host.journal import sync_dir
 from thermos.runner.context import Context
 from thermos.runner.signals import PASSES, Task
 
@@ -26,15 +22,3 @@ def clear_away(context: Context, live: Task, *, search: bool) -> list[str]:
     if search and context.cookie:
         survivors += [proc.describe(stat.pid) for stat in live.kill_strays(f"{context.cookie}.".encode())]
     return survivors
-
-
-def move_task_file(root: str, task_id: str) -> None:
-    """``tasks/active/ID`` becomes ``tasks/finished/ID``, durably. Does nothing if that is done already."""
-    active = paths.task_path(root, task_id, paths.ACTIVE)
-    finished = paths.task_path(root, task_id, paths.FINISHED)
-    try:
-        os.rename(active, finished)
-    except FileNotFoundError:
-        return
-    sync_dir(os.path.dirname(finished))
-    sync_dir(os.path.dirname(active))

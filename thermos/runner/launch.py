@@ -170,7 +170,7 @@ def _setup(context: Context, signal_fd: int) -> coordinator.Setup:
     return coordinator.Setup(
         user=context.user,
         change_user=context.user.uid != os.geteuid(),
-        checkpoint_dir_fd=context.checkpoint_dir_fd,
+        checkpoint_dir_fd=context.home.checkpoint_fd,
         sandbox_fd=context.sandbox_fd,
         container_sandbox=context.container_sandbox,
         log_directory=context.log_directory,

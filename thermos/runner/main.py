@@ -28,16 +28,15 @@ from thermos.errors import (
     TaskInvalid,
     TaskNotFound,
     TaskOver,
-    TaskOwned,
     ThermosError,
 )
 from thermos.formats import checkpoint, paths, task_json
-from thermos.host import beneath, cgroup, inherited, linux, proc
+from thermos.host import cgroup, inherited, linux, proc
 from thermos.host.command import find_user
-from thermos.host.journal import Journal, write_whole
 from thermos.records import Record, RunnerHeader
 from thermos.runner import sandbox
 from thermos.runner.context import Context
+from thermos.runner.home import Home
 from thermos.runner.options import parse_ports, parser
 from thermos.runner.supervisor import SIGNALS, Supervisor
 from thermos.schema import Logger, RotatePolicy, Task, problems
@@ -46,8 +45,6 @@ from thermos.states import TaskState
 if TYPE_CHECKING:
     from argparse import Namespace
 
-#: How long to wait for the lock of a runner that is dead: a child that it had just forked may hold it still.
-ORPHANED_LOCK_S = 10.0
 #: What runner and coordinators ask of the OOM killer: take others first (-1000 would be: never us).
 OOM_SCORE_ADJ = -900
 #: Descriptors a runner wants: it watches each coordinator that an earlier runner forked through one.
@@ -123,9 +120,10 @@ def _run(options: Namespace, ports: dict[str, int]) -> int:
             cookie=os.urandom(8).hex(),
         )
         sandbox.check(directory)
-    if os.path.lexists(paths.task_path(root, header.task_id, paths.FINISHED)):
+    home = Home(root, header.task_id)
+    if home.is_finished:
         raise TaskOver(f"task {header.task_id} is over; `thermos status {header.task_id}` says how it ended")
-    journal = _own(root, header.task_id)
+    journal = home.own_stream()
     stream = journal.read()
     records = stream.records
     header = _first_header(records, header, journal.path)
@@ -133,8 +131,8 @@ def _run(options: Namespace, ports: dict[str, int]) -> int:
         base = cgroup.find_base()
         if base is not None:
             header = header._replace(cgroup=f"{base}/{cgroup.PARENT_NAME}/{header.cookie}")
-    task = _agree_on_task(root, header, task)
-    context = _context(options, root, header, task, mask)
+    task = _agree_on_task(home, header, task)
+    context = _context(options, home, header, task, mask)
     machine = Machine(task, header, context.identity)
     try:
         for record in records:
@@ -236,17 +234,14 @@ def _from_disk(root: str, task_id: str) -> tuple[Task, RunnerHeader]:
     raise TaskNotFound(f"task {task_id} cannot be taken over: its task file under {root}/tasks is gone")
 
 
-def _agree_on_task(root: str, header: RunnerHeader, task: Task) -> Task:
+def _agree_on_task(home: Home, header: RunnerHeader, task: Task) -> Task:
     """The task as it lies on disk, written if it is not there yet. Raises TaskDiffers."""
-    path = paths.task_path(root, header.task_id, paths.ACTIVE)
-    try:
-        with open(path, encoding="utf-8") as file:
-            there = task_json.decode(file.read(), path)
-    except FileNotFoundError:
-        new = f"{paths.checkpoint_dir(root, header.task_id)}/{paths.NEW_TASK}"
-        write_whole(path, task_json.encode(task).encode(), new)
+    path = paths.task_path(home.root, header.task_id, paths.ACTIVE)
+    text = home.read_task_file()
+    if text is None:
+        home.write_task_file(task_json.encode(task))
         return task
-    there = _as_it_ran(there, header)
+    there = _as_it_ran(task_json.decode(text, path), header)
     if not task_json.same_task(there, task):
         raise TaskDiffers(
             f"task id {header.task_id} belongs to a task with another definition ({path}); "
@@ -256,24 +251,6 @@ def _agree_on_task(root: str, header: RunnerHeader, task: Task) -> Task:
 
 
 # -- the checkpoint ----------------------------------------------------------------------------------------------
-
-
-def _own(root: str, task_id: str) -> Journal:
-    """The task's stream, locked. Raises TaskOwned if a runner that lives has it."""
-    for directory in (paths.task_dir(root, paths.ACTIVE), paths.task_dir(root, paths.FINISHED)):
-        os.makedirs(directory, exist_ok=True)
-    directory = paths.checkpoint_dir(root, task_id)
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    path = paths.runner_checkpoint(root, task_id)
-    try:
-        return Journal.open(path)
-    except TaskOwned:
-        statuses = read_task(root, task_id, keep_runs=1).state.statuses
-        last = statuses[-1] if statuses else None
-        if last is None or proc.is_alive(last.runner_pid, last.runner_start_ticks):
-            owner = f"its runner, pid {last.runner_pid}, lives" if last is not None else "another runner is starting it"
-            raise TaskOwned(f"task {task_id} is owned: {owner}; `thermos kill {task_id}` ends it") from None
-        return Journal.open(path, wait_s=ORPHANED_LOCK_S)
 
 
 def _first_header(records: list[Record], header: RunnerHeader, path: str) -> RunnerHeader:
@@ -301,11 +278,9 @@ def _block_signals() -> frozenset[int]:
     return frozenset(int(signum) for signum in before)
 
 
-def _context(options: Namespace, root: str, header: RunnerHeader, task: Task, mask: frozenset[int]) -> Context:
+def _context(options: Namespace, home: Home, header: RunnerHeader, task: Task, mask: frozenset[int]) -> Context:
     assert header.sandbox is not None
     user = find_user(header.user)
-    directory = paths.checkpoint_dir(root, header.task_id)
-    checkpoint_fd = beneath.open_dir(directory)
     sandbox_fd = sandbox.open_or_make(header.sandbox, header.task_id, user.uid, user.gid)
     chroot = bool(options.enable_chroot)
     container_sandbox = options.container_sandbox or ("/" if chroot else header.sandbox)
@@ -320,13 +295,12 @@ def _context(options: Namespace, root: str, header: RunnerHeader, task: Task, ma
             policy = replace(policy, backups=options.rotate_log_backups)
         logger = replace(logger, rotate=policy)
     return Context(
-        root=root,
+        home=home,
         task=task,
         header=header,
         identity=Identity(pid, os.geteuid(), proc.start_ticks(pid), proc.boot_id(), proc.pid_namespace()),
         user=user,
-        owner_uid=os.fstat(checkpoint_fd).st_uid,
-        checkpoint_dir_fd=checkpoint_fd,
+        owner_uid=os.fstat(home.checkpoint_fd).st_uid,
         sandbox_fd=sandbox_fd,
         container_sandbox=container_sandbox,
         log_directory=_log_directory(header),

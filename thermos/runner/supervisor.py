@@ -78,11 +78,11 @@ class Supervisor:
         self._epoll = select.epoll()
         self._report_fd = context.report_fd
         #: Descriptors of ours that no coordinator may keep.
-        self._own_fds = {journal.fd, self._epoll.fileno()}
+        self._own_fds = {journal.fd, self._epoll.fileno(), context.home.active_fd, context.home.finished_fd}
         if self._report_fd is not None:
             os.set_blocking(self._report_fd, False)
             self._own_fds.add(self._report_fd)
-        self._inbox = Inbox(context.checkpoint_dir_fd)
+        self._inbox = Inbox(context.home.checkpoint_fd)
         self._launcher = Launcher(context, self._inbox, self._signal_fd, self._own_fds)
         self._timers = Timers()
         self._events: deque[Event] = deque()
@@ -267,7 +267,7 @@ class Supervisor:
             record = Note(int(time.time() * 1000), "survivors", "could not be killed: " + "; ".join(names))
             self._report(self.journal.append([record]))
             self.journal.sync()
-        finish.move_task_file(self.context.root, self.context.header.task_id)
+        self.context.home.finish()
         self.journal.close()
         self.finished = self._finish.end
 
