@@ -35,7 +35,7 @@ from thermos.core.planner import Plan, Progress
 from thermos.core.state import Run, RunnerState
 from thermos.records import Note, ProcessStatus, Record, RunnerHeader, TaskStatus
 from thermos.schema import Task
-from thermos.states import ProcessState, TaskState
+from thermos.states import PROCESS_MOVES, ProcessState, TaskState
 
 #: How long what was sent SIGKILL may take to go before the task ends without it. A process in an
 #: uninterruptible sleep goes when its disk answers; the agent above us gives up after 120 s at most.
@@ -186,12 +186,24 @@ class Machine:
         run = self.run_of(status.process)
         if run is None or status.seq <= run.seq or run.state.is_terminal:
             return  # told before
+        if status.seq != run.seq + 1 or status.state not in PROCESS_MOVES[run.state]:
+            self._doubt(status, run)
+            return
         self._record(status)
         if status.state is ProcessState.RUNNING:
             if self._ending:
                 self._actions.append(KillRun(status.process))
             elif self._is_cleaning_up(status.process):
                 self._actions.append(Terminate(status.process))
+
+    def _doubt(self, status: ProcessStatus, run: Run) -> None:
+        """Say once of a process that its coordinators' stream makes no sense: it may be forged. It changes nothing."""
+        if not any(note.kind == "stream" and note.process == status.process for note in self.state.notes):
+            text = (
+                f"its coordinator's record {status.seq}, {status.state.name}, cannot follow record {run.seq}, "
+                f"{run.state.name}; ignored, as are others like it"
+            )
+            self._record(Note(int(self._now_s * 1000), "stream", text, status.process))
 
     def _gone(self, event: CoordinatorGone) -> None:
         run = self.run_of(event.process)

@@ -86,9 +86,14 @@ def settle(
 
 
 def _has_begun(journal: Journal, job: Job) -> bool:
-    """True if the child recorded RUNNING: FORKED, RUNNING and more are one write, whole or not at all."""
+    """True if the child recorded RUNNING. That the stream has grown is not enough: what lies behind where the runner
+    has read may be older, or torn.
+    """
     journal.size = os.fstat(journal.fd).st_size
-    return journal.size > job.record_offset
+    if journal.size <= job.record_offset:
+        return False
+    records = journal.seek_end(job.record_offset).records
+    return any(isinstance(record, ProcessStatus) and record.seq == job.seq + 1 for record in records)
 
 
 # -- the certificate -----------------------------------------------------------------------------------------------

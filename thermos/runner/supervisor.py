@@ -342,15 +342,14 @@ class Supervisor:
             os.waitpid(pid, 0)
 
     def _ended(self, pid: int) -> bool:
-        """A coordinator is dead: take what it wrote, and tell that it is gone if it did not tell its end itself."""
+        """A coordinator is dead: take what it wrote, then tell that it is gone; whether it told its end itself."""
         process = self._coordinators.pop(pid)
         self._unwatched.discard(pid)
         told = self._read_inbox(process)
         run = self.machine.run_of(process)
         if run is None or run.coordinator_pid != pid or run.state.is_terminal:
             return True
-        if not told:
-            self.put(CoordinatorGone(process))
+        self.put(CoordinatorGone(process))  # which says nothing new if what it told was to be believed
         return told
 
     def _announced(self) -> None:
