@@ -139,7 +139,8 @@ def play(seed: int) -> Outcome:
             except AssertionError as error:
                 problems = [str(error)]
             if problems:
-                problems += [f"it said: {lab.words}", str(world), *map(str, lab.records())]
+                told = [f"told: {record}" for record in lab.told_by_coordinators()]
+                problems += [f"it said: {lab.words}", str(world), *map(str, lab.records()), *told]
             return Outcome(seed, tuple(problems), tuple(deeds))
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -190,6 +190,43 @@ def test_a_torn_end_of_a_coordinators_stream(tmp_path: Path, place: Nursery) -> 
     assert violations(lab, place, TaskState.SUCCESS) == []
 
 
+def test_a_torn_end_is_not_taken_for_a_record_of_who_died_before_it_wrote_one(tmp_path: Path, place: Nursery) -> None:
+    """The stream is longer than the runner has read; still nothing ran that its coordinator could tell the end of."""
+    lab = make(tmp_path, process("a", "[ -e again ] || { touch again; exec sleep 7531; }"))
+    start(lab, place)
+    place.wait_for(lambda: os.path.exists(f"{lab.sandbox}/again"), "a's first run")
+    kill_all(place)
+    with open(lab.coordinator_path("a"), "ab") as file:
+        file.write(b"\0\0\0\x30torn")
+    try:
+        runner = Tracee.start(lab.argv, lab.said, stop_at_fork=True)
+    except TraceRefused as error:
+        pytest.skip(str(error))
+    coordinator = runner.next_fork(stop_at_fork=True)
+    starter = coordinator.next_fork() if coordinator is not None else None
+    assert starter is not None
+    starter.kill()
+    lab.wait_over(place, runner.pid)
+    assert states(lab, "a") == [ProcessState.LOST, ProcessState.LOST, ProcessState.SUCCESS]
+    assert violations(lab, place, TaskState.SUCCESS) == []
+
+
+def test_a_coordinators_stream_that_makes_no_sense_ends_no_runner(tmp_path: Path, place: Nursery) -> None:
+    """Forged by the task's user, perhaps: the run is LOST, told, and run again."""
+    lab = make(tmp_path, process("a", "[ -e again ] || { touch again; exec sleep 7531; }"))
+    start(lab, place)
+    place.wait_for(lambda: os.path.exists(f"{lab.sandbox}/again"), "a's first run")
+    kill_all(place)
+    with open(lab.coordinator_path("a"), "ab") as file:
+        file.write(checkpoint.encode(ProcessStatus(9, "a", ProcessState.SUCCESS, return_code=0)))
+    lab.run_to_end(place)
+    assert states(lab, "a") == [ProcessState.LOST, ProcessState.SUCCESS]
+    assert [note.kind for note in lab.state().notes if note.process == "a"] == ["stream"]
+    assert lab.task_state is TaskState.SUCCESS
+    assert lab.words == ""
+    assert place.left() == []
+
+
 # -- pids that mean nothing any more -----------------------------------------------------------------------------
 
 
