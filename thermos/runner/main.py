@@ -37,13 +37,13 @@ from thermos.records import Record, RunnerHeader
 from thermos.runner import sandbox
 from thermos.runner.context import Context
 from thermos.runner.home import Home
-from thermos.runner.options import parse_ports, parser
+from thermos.runner.options import parse, parse_ports, parser
 from thermos.runner.supervisor import SIGNALS, Supervisor
 from thermos.schema import Logger, RotatePolicy, Task, problems
 from thermos.states import TaskState
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from types import SimpleNamespace
 
 #: What runner and coordinators ask of the OOM killer: take others first (-1000 would be: never us).
 OOM_SCORE_ADJ = -900
@@ -60,7 +60,7 @@ class MissingPort(TaskInvalid):
 def main(arguments: list[str]) -> int:
     """Run a task; the exit code."""
     try:
-        options = parser().parse_args(arguments)
+        options = parse(arguments)
         try:
             ports = parse_ports(options.port)
         except ValueError as error:
@@ -89,7 +89,7 @@ def _system_error(error: OSError) -> ThermosError:
     return ThermosError(f"{where}{error.strerror or error}")
 
 
-def _run(options: Namespace, ports: dict[str, int]) -> int:
+def _run(options: SimpleNamespace, ports: dict[str, int]) -> int:
     linux.require_kernel()
     inherited.settle()
     mask = _block_signals()
@@ -174,7 +174,7 @@ def new_task_id(name: str) -> str:
 # -- the task ----------------------------------------------------------------------------------------------------
 
 
-def _load(options: Namespace) -> Task:
+def _load(options: SimpleNamespace) -> Task:
     path = options.thermos_json
     if path is None:
         raise TaskInvalid("command line", ["--thermos_json is missing: the file that holds the task"])
@@ -278,7 +278,7 @@ def _block_signals() -> frozenset[int]:
     return frozenset(int(signum) for signum in before)
 
 
-def _context(options: Namespace, home: Home, header: RunnerHeader, task: Task, mask: frozenset[int]) -> Context:
+def _context(options: SimpleNamespace, home: Home, header: RunnerHeader, task: Task, mask: frozenset[int]) -> Context:
     assert header.sandbox is not None
     user = find_user(header.user)
     sandbox_fd = sandbox.open_or_make(header.sandbox, header.task_id, user.uid, user.gid)
