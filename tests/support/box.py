@@ -34,12 +34,12 @@ IS_ROOT = os.geteuid() == 0
 _pause = threading.Event()
 
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = SOON_S) -> None:
-    """Return when *condition* holds; fail with *what* if it does not in time."""
+def until(condition: Callable[[], object], what: str | Callable[[], str], timeout_s: float = SOON_S) -> None:
+    """Return when *condition* holds; fail with *what*, asked for only then, if it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:g} s: {what}")
+            raise AssertionError(f"not within {timeout_s:g} s: {what if isinstance(what, str) else what()}")
         _pause.wait(0.01)
 
 
@@ -183,16 +183,16 @@ class Box:
             ends = [self.states(name)[-1:] for name in names]
             return all(end == [ProcessState.RUNNING] for end in ends)
 
-        until(all_running, f"{names} running; {self.story()}", timeout_s)
+        until(all_running, lambda: f"{names} running; {self.story()}", timeout_s)
 
     def until_file(self, name: str, timeout_s: float = SOON_S) -> str:
         """Wait for a file in the sandbox that ends a line; what it holds."""
         path = Path(self.sandbox, name)
-        until(lambda: path.exists() and path.read_text().endswith("\n"), f"{name}; {self.story()}", timeout_s)
+        until(lambda: path.exists() and path.read_text().endswith("\n"), lambda: f"{name}; {self.story()}", timeout_s)
         return path.read_text()
 
     def until_state(self, state: TaskState, timeout_s: float = SOON_S) -> None:
-        until(lambda: self.task_state is state, f"{state.name}; {self.story()}", timeout_s)
+        until(lambda: self.task_state is state, lambda: f"{state.name}; {self.story()}", timeout_s)
 
     def log(self, name: str, stream: str = "stdout", run: int = 0) -> str:
         return Path(self.sandbox, ".logs", name, str(run), stream).read_text()
@@ -255,4 +255,8 @@ def box(task_id: str = "task") -> Iterator[Box]:
 
 def free_of(marker: str, timeout_s: float = SOON_S) -> None:
     """Return when no process has *marker* in its command line."""
-    until(lambda: not with_words(marker), f"none of {[proc.describe(pid) for pid in with_words(marker)]}", timeout_s)
+    until(
+        lambda: not with_words(marker),
+        lambda: f"none of {[proc.describe(pid) for pid in with_words(marker)]}",
+        timeout_s,
+    )

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.box import IS_ROOT, Box, process, until
 from thermos.formats import checkpoint
+from thermos.host import proc
 from thermos.records import Note, ProcessStatus, TaskStatus
 from thermos.states import ProcessState, TaskState
 
@@ -94,7 +95,7 @@ def test_a_full_disk_for_logs_stops_no_process(box: Box, disk: Callable[[str, in
     ]
     runner = box.start({"processes": task, "max_failures": 0}, before=small.words)
     small.seen_by(runner.pid)
-    until(lambda: len(os.listdir(f"{box.path}/flags")) == 3, f"all have written; {box.story()}")
+    until(lambda: len(os.listdir(f"{box.path}/flags")) == 3, lambda: f"all have written; {box.story()}")
     small.fill()
     small.free()
     Path(f"{box.path}/flags/free").touch()
@@ -108,21 +109,53 @@ def test_a_full_disk_for_logs_stops_no_process(box: Box, disk: Callable[[str, in
 def test_a_checkpoint_that_is_full_goes_on_with_its_reserve(box: Box, disk: Callable[[str, int], Disk]) -> None:
     """Some processes end while there is no room at all: all of it is told, at once, and in order."""
     small = disk(box.root, 1024)
-    task = [process(f"p{number}", "until [ -e go ]; do sleep 0.05; done") for number in range(8)]
+    task = [process(f"p{number}", "until [ -e go ]; do sleep 0.1; done") for number in range(40)]
     runner = box.start(task, before=small.words)
     small.seen_by(runner.pid)
     stream = small.path / "checkpoints/task/runner"
-    until(lambda: [states(stream, f"p{n}")[-1:] for n in range(8)] == [["RUNNING"]] * 8, "all run")
+    until(lambda: [states(stream, f"p{n}")[-1:] for n in range(40)] == [["RUNNING"]] * 40, "all run")
     small.fill()
     root = os.open(small.path, os.O_RDONLY | os.O_DIRECTORY)
     Path(box.sandbox, "go").touch()
     assert box.wait(runner) == 0, box.story()
     try:
         stream = Path(f"/proc/self/fd/{root}/checkpoints/task/runner")
-        assert [states(stream, f"p{n}")[-1] for n in range(8)] == ["SUCCESS"] * 8
+        assert [states(stream, f"p{n}")[-1] for n in range(40)] == ["SUCCESS"] * 40
         last = [record for record in records(stream) if isinstance(record, TaskStatus)][-1]
         assert last.state is TaskState.SUCCESS
         assert os.path.exists(f"/proc/self/fd/{root}/tasks/finished/task")
+    finally:
+        os.close(root)
+
+
+def test_a_coordinator_holds_the_end_of_its_run_until_there_is_room(box: Box, disk: Callable[[str, int], Disk]) -> None:
+    """Its last record is too long for what is left of its block, and nothing could be reserved for it."""
+    small = disk(box.root, 1024)
+    task = [process("p", "head -c 2000 /dev/zero | tr '\\0' x >&2; exit 1", max_failures=2, min_duration=2)]
+    runner = box.start(task, before=small.words)
+    small.seen_by(runner.pid)
+    stream = small.path / "checkpoints/task/coordinator.p"
+    until(lambda: states(stream, "p")[-1:] == ["FAILED"], "its first run ends")
+    small.fill()
+    until(
+        lambda: states(stream, "p")[3:] == ["FORKED", "RUNNING"], f"its second run: {records(stream.parent / 'runner')}"
+    )
+    [shell] = [each.pid for each in records(stream)[-1:] if isinstance(each, ProcessStatus)]
+    until(lambda: not proc.is_alive(shell or 0, None), "its second run ends")
+    looks: list[list[str]] = []
+
+    def nothing_more() -> bool:
+        looks.append(states(stream, "p")[3:])
+        return len(looks) >= 50
+
+    until(nothing_more, "half a second")
+    assert looks[-1] == ["FORKED", "RUNNING"], "there was room"
+    small.free()
+    root = os.open(small.path, os.O_RDONLY | os.O_DIRECTORY)
+    assert box.wait(runner) == 0
+    try:
+        stream = Path(f"/proc/self/fd/{root}/checkpoints/task/runner")
+        assert states(stream, "p") == ["WAITING", "FORKED", "RUNNING", "FAILED"] * 2
     finally:
         os.close(root)
 
@@ -143,7 +176,8 @@ def test_records_are_held_while_there_is_no_room_and_written_when_there_is(
     Path(box.sandbox, "full").touch()
 
     def runs() -> list[int]:
-        return [len(Path(box.sandbox, f"runs-{n}").read_text()) for n in range(6)]
+        files = [Path(box.sandbox, f"runs-{n}") for n in range(6)]
+        return [len(file.read_text()) if file.exists() else 0 for file in files]
 
     seen = [(0, [0])]
 
@@ -151,7 +185,7 @@ def test_records_are_held_while_there_is_no_room_and_written_when_there_is(
         seen.append((stream.stat().st_size, runs()))
         return len(seen) > 100 and seen[-100:].count(seen[-1]) == 100
 
-    until(stalled, f"it stalls: {seen[-1]}")
+    until(stalled, lambda: f"it stalls: {seen[-1]}")
     assert runner.poll() is None
     assert sum(seen[-1][1]) > 6
     Path(box.sandbox, "free").touch()

@@ -133,7 +133,7 @@ def test_what_outlived_its_run_is_gone_before_the_next_run_starts(box: Box, mark
     box.until_running("p")
     os.kill(box.last("p").coordinator_pid or 0, signal.SIGKILL)
     until(lambda: box.states("p") == [P.LOST, P.RUNNING], "its second run")
-    until(lambda: not with_words(f"sleep\0{mark}"), f"gone; {box.story()}")
+    until(lambda: not with_words(f"sleep\0{mark}"), lambda: f"gone; {box.story()}")
     assert Path(box.sandbox, "seen").read_text() == ""
     runner.send_signal(signal.SIGUSR2)
     assert box.wait(runner) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from tests.support.box import Box, process, until
 from thermos.formats import checkpoint
 from thermos.host import proc
-from thermos.records import ProcessStatus, Record
+from thermos.records import ProcessStatus
 from thermos.states import ProcessState, TaskState
 
 P = ProcessState
@@ -143,35 +143,68 @@ def test_a_kill_from_outside_with_waiting_runs_starts_none_of_them(box: Box) -> 
 
 @contextlib.contextmanager
 def somebody() -> Iterator[int]:
-    """A process of nobody's task, in a session of its own."""
-    pid = os.posix_spawnp("sleep", ["sleep", "600"], {}, setsid=True)
+    """A process of nobody's task."""
+    pid = os.posix_spawnp("sleep", ["sleep", "600"], {})
     yield pid
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 
 
-def forged(record: Record, pid: int) -> Record:
-    """The record with *pid* in place of every pid of the task's."""
-    if isinstance(record, ProcessStatus) and record.coordinator_pid:
-        return record._replace(coordinator_pid=pid)
-    if isinstance(record, ProcessStatus) and record.pid:
-        return record._replace(pid=pid)
-    return record
+def forge(box: Box, change: Callable[[ProcessStatus], ProcessStatus | None]) -> None:
+    """Write the runner's stream anew, each process record changed, or left out."""
+    path = Path(box.root, "checkpoints/task/runner")
+    changed = [
+        change(record) if isinstance(record, ProcessStatus) else record
+        for record in checkpoint.decode(path.read_bytes()).records
+    ]
+    path.write_bytes(b"".join(checkpoint.encode(record) for record in changed if record is not None))
 
 
-def test_a_stranger_with_a_recorded_pid_is_left_alone(box: Box) -> None:
-    """A checkpoint that names a pid of somebody else's: no signal goes there."""
+@pytest.fixture(name="abandoned")
+def _abandoned(box: Box) -> Box:
+    """A task whose runner is dead, and whose process runs on."""
+    runner = box.start([process("p", "exec sleep 600")], "--no_cgroup")
+    box.until_running("p")
+    runner.kill()
+    runner.wait()
+    return box
+
+
+@pytest.mark.parametrize("knows_its_start", [False, True])
+def test_a_stranger_named_as_coordinator_is_left_alone(abandoned: Box, knows_its_start: bool) -> None:
+    """A coordinator that has not said RUNNING is killed itself; one that does not lead its session is none."""
+    run = abandoned.last("p")
+    os.kill(run.coordinator_pid or 0, signal.SIGKILL)
+    until(lambda: not proc.is_alive(run.pid or 0, run.pid_start_ticks), "its shell is dead")
     with somebody() as stranger:
-        runner = box.start([process("p", "exec sleep 600")], "--no_cgroup")
-        box.until_running("p")
-        runner.kill()
-        runner.wait()
-        path = Path(box.root, "checkpoints/task/runner")
-        records = checkpoint.decode(path.read_bytes()).records
-        run = box.last("p")
-        os.kill(run.coordinator_pid or 0, signal.SIGKILL)
-        os.kill(run.pid or 0, signal.SIGKILL)
-        path.write_bytes(b"".join(checkpoint.encode(forged(record, stranger)) for record in records))
-        again = box.start([], "--takeover", "--kill=KILLED", "--kill_budget=1")
-        assert box.wait(again) == 0
+        ticks = proc.start_ticks(stranger) if knows_its_start else run.coordinator_start_ticks
+
+        def name_the_stranger(record: ProcessStatus) -> ProcessStatus | None:
+            if record.state is P.FORKED:
+                return record._replace(coordinator_pid=stranger, coordinator_start_ticks=ticks)
+            return record if record.state is P.WAITING else None
+
+        forge(abandoned, name_the_stranger)
+        Path(abandoned.root, "checkpoints/task/coordinator.p").unlink()
+        again = abandoned.start([], "--takeover", "--kill=KILLED", "--kill_budget=0")
+        assert abandoned.wait(again) == 0
         assert proc.is_alive(stranger, None)
+        assert abandoned.task_state is TaskState.KILLED
+
+
+@pytest.mark.parametrize("knows_its_start", [False, True])
+def test_a_stranger_named_as_shell_is_left_alone(abandoned: Box, knows_its_start: bool) -> None:
+    """A shell is one only in the session of its coordinator, which lives here."""
+    run = abandoned.last("p")
+    with somebody() as stranger:
+        ticks = proc.start_ticks(stranger) if knows_its_start else run.pid_start_ticks
+
+        def name_the_stranger(record: ProcessStatus) -> ProcessStatus:
+            return record._replace(pid=stranger, pid_start_ticks=ticks) if record.pid else record
+
+        forge(abandoned, name_the_stranger)
+        again = abandoned.start([], "--takeover", "--kill=KILLED", "--kill_budget=60")
+        assert abandoned.wait(again) == 0
+        assert not proc.is_alive(run.pid or 0, run.pid_start_ticks)
+        assert proc.is_alive(stranger, None)
+        assert abandoned.task_state is TaskState.KILLED

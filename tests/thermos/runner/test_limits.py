@@ -30,15 +30,14 @@ def test_too_few_pids_delay_and_fail_nothing_and_are_told_once(box: Box) -> None
     def few() -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (14, 14))
 
-    task = [process(f"p{number}", "sleep 0.2", min_duration=1) for number in range(12)]
+    task = [process(f"p{number}", "sleep 3.3", min_duration=1) for number in range(9)]
     assert box.run(task, user=NAMELESS, prepare=few) == 0, box.story()
     assert box.task_state is TaskState.SUCCESS
-    ends = [state for number in range(12) for state in box.states(f"p{number}")]
-    assert ends.count(P.SUCCESS) == 12
+    ends = [state for number in range(9) for state in box.states(f"p{number}")]
+    assert ends.count(P.SUCCESS) == 9
     assert set(ends) <= {P.SUCCESS, P.LOST}
     told = [note for note in box.notes if note.startswith("launch: ")]
-    assert len(told) <= 3, told
-    assert len(told) + ends.count(P.LOST) > 0, "the limit did not bite"
+    assert len(told) == 1, box.notes
     header = box.state.header
     assert header is not None
     assert (header.user, header.uid) == (str(NAMELESS), NAMELESS)

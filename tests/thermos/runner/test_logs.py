@@ -174,16 +174,19 @@ def test_a_line_longer_than_the_limit_is_let_run_over_but_not_for_ever(box: Box)
     assert max(map(len, found)) <= 1000 + 3 * (64 << 10)
 
 
-def test_what_was_put_aside_is_compressed(box: Box) -> None:
+def test_all_that_was_put_aside_is_compressed(box: Box) -> None:
+    all_packed = "until [ $(ls .logs/p/0/stdout.*.gz | wc -l) = 4 ]; do sleep 0.1; done"
     task = {
-        "processes": [process("p", NUMBERS + "; sleep 1; echo 20001 x", logger=rotating(30_000, 4))],
+        "processes": [process("p", f"{NUMBERS}; {all_packed}; echo 20001 x", logger=rotating(30_000, 4))],
         "x_processes": {"p": {"compress_rotated": True}},
     }
     assert box.run(task) == 0
     names = logs(box)
-    assert [name for name in names if name.endswith(".gz")], names
+    assert [name for name in names if name.startswith("stdout")] == [
+        "stdout",
+        *(f"stdout.{number}.gz" for number in range(1, 5)),
+    ]
     assert not [name for name in names if name.endswith(".part")], names
-    assert len([name for name in names if name.startswith("stdout.")]) <= 4
     text = "".join(parts(box, "stdout"))
     found = numbers(text)
     assert found == list(range(20_002 - len(found), 20_002))

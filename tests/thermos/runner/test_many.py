@@ -30,7 +30,7 @@ def test_fifteen_hundred_processes_with_a_thousand_descriptors(box: Box) -> None
         return sum(history.last.state is ProcessState.RUNNING for history in histories)
 
     until(lambda: len(with_words("sleep\0" + "1500.25")) == COUNT, "all of them live", 60)
-    until(lambda: running() == COUNT, f"all of them RUNNING: {running()}")
+    until(lambda: running() == COUNT, lambda: f"all of them RUNNING: {running()}")
     assert {len(history.runs) for history in box.state.processes.values()} == {1}
     assert box.notes == []
     begun = time.monotonic()
