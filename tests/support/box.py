@@ -22,7 +22,6 @@ import pytest
 from thermos.checkpoints import read_task
 from thermos.core.state import Run, RunnerState
 from thermos.host import cgroup, proc
-from thermos.host.command import COOKIE_NAME
 from thermos.runner import boot
 from thermos.states import ProcessState, TaskState
 
@@ -207,18 +206,13 @@ class Box:
     # -- ending ----------------------------------------------------------------------------------------------------
 
     def own_pids(self) -> list[int]:
-        """Everything that carries the task's cookie, its coordinators and its runners."""
-        state = self.state
-        cookie = state.header.cookie if state.header is not None else None
+        """Everything that names the box: runners and coordinators on their command line, the rest as its home."""
+        here = self.path.encode()
         found = [runner.pid for runner in self.runners if runner.poll() is None]
-        for history in state.processes.values():
-            for run in history.runs:
-                if run.coordinator_pid and proc.is_alive(run.coordinator_pid, run.coordinator_start_ticks):
-                    found.append(run.coordinator_pid)
-        if cookie:
-            for stat in proc.snapshot():
-                carried = proc.environ_value(stat.pid, COOKIE_NAME.encode())
-                if carried is not None and carried.startswith(cookie.encode()):
+        for stat in proc.snapshot():
+            with contextlib.suppress(OSError):
+                names_it = here in Path(f"/proc/{stat.pid}/cmdline").read_bytes()
+                if names_it or (proc.environ_value(stat.pid, b"HOME") or b"").startswith(here):
                     found.append(stat.pid)
         return found
 

@@ -55,9 +55,10 @@ def _mark() -> Iterator[str]:
     """A word that all that must die has in its command line, and a number of seconds to sleep."""
     mark = f"31536{os.getpid()}.{next(_numbers)}1"
     yield mark
-    for pid in with_words(mark):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    while pids := with_words(mark):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def words(trick: str, mark: str, out: str) -> str:
