@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import enum
 import inspect
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from thermos import records
+from thermos import generated, records
 from thermos.cli import answers
 from thermos.cli.options import arguments, usage
 from thermos.cli.verb import NAMES, load
@@ -189,24 +188,8 @@ PAGES: Final[dict[str, Callable[[], str]]] = {"cli.md": cli, "exit-codes.md": ex
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the pages, or check that they are what would be written; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m thermos.cli.reference", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--write", action="store_true", help="write the pages anew")
-    what.add_argument("--check", action="store_true", help="say which pages differ; exit 1 if any does")
-    args = parser.parse_args(argv)
-    stale = []
-    for name, make in PAGES.items():
-        path = DIRECTORY / name
-        text = make()
-        if args.write:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            stale.append(str(path))
-    for each in stale:
-        print(f"{each} is not what the code says: python -m thermos.cli.reference --write", file=sys.stderr)
-    return 1 if stale else 0
+    """Write the pages, or check that they are what would be written; the exit code."""
+    return generated.main("thermos.cli.reference", PAGES, DIRECTORY, argv)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ schema, so that neither can say something else than the code does.
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from thermos import generated
 from thermos.config import dsl, plain_files
 from thermos.config.structs import TASK_DEFINITIONS, definitions
 from thermos.definition import FieldShape, Kind, plain, shapes
@@ -258,22 +258,8 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the pages, or say which differ: exit code 1."""
-    parser = argparse.ArgumentParser(prog="python -m thermos.config.reference", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--write", action="store_true", help="write the pages")
-    what.add_argument("--check", action="store_true", help="end with 1 if a page is not what would be written")
-    options = parser.parse_args(argv)
-    stale = 0
-    for name, make in PAGES.items():
-        path, text = DIRECTORY / name, make()
-        if options.write:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
-        elif not path.is_file() or path.read_text("utf-8") != text:
-            print(f"{path} is not what the code says: run python -m thermos.config.reference --write", file=sys.stderr)
-            stale = 1
-    return stale
+    """Write the pages, or check that they are what would be written; the exit code."""
+    return generated.main("thermos.config.reference", PAGES, DIRECTORY, argv)
 
 
 if __name__ == "__main__":

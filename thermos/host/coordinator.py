@@ -98,9 +98,10 @@ def run(job: Job, go_fd: int, announce_fd: int) -> None:
 def _supervise(job: Job, announce_fd: int) -> None:
     pumping = Pumping(job) if job.sinks is None else None
     start_time = time.time()
+    own_pid = os.getpid()
     pid = os.fork()
     if not pid:
-        starter.become_command(job, pumping, announce_fd, start_time)
+        starter.become_command(job, pumping, announce_fd, start_time, own_pid)
     os.close(announce_fd)
     if job.sinks is not None:
         for fd in job.sinks.own_fds:

@@ -37,11 +37,15 @@ NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
 
 
-def become_command(job: Job, pumping: Pumping | None, announce_fd: int, start_time: float) -> None:
-    """Record RUNNING, then become the command. Never returns."""
+def become_command(
+    job: Job, pumping: Pumping | None, announce_fd: int, start_time: float, coordinator_pid: int
+) -> None:
+    """Record RUNNING, then become the command; die with the coordinator on the way. Never returns."""
     code = NOT_EXECUTABLE
-    coordinator_pid = os.getppid()
     try:
+        linux.die_with_parent()
+        if os.getppid() != coordinator_pid:
+            os._exit(code)  # it died before we asked for that
         sinks = pumping.sinks if pumping is not None else job.sinks
         assert sinks is not None
         _record(job, sinks, coordinator_pid, start_time)
@@ -133,7 +137,7 @@ def _prepare(job: Job, coordinator_pid: int) -> None:
     for signum in setup.ignored_signals:
         signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, setup.signal_mask)
-    linux.die_with_parent()
+    linux.die_with_parent()  # once more: a change of user has ended that
     if os.getppid() != coordinator_pid:
         os._exit(NOT_EXECUTABLE)
 
