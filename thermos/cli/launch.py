@@ -94,12 +94,15 @@ def _show_reports(started: Started, progress: Progress) -> None:
 
 def _stay(started: Started, command: RunnerCommand, progress: Progress) -> int:
     """Wait for the runner's end; if it still runs, whoever reads us was too slow: go on from its stream."""
+    path = paths.runner_checkpoint(command.root, command.task_id)
     pid, status = os.waitpid(started.pid, os.WNOHANG)
     if pid:
+        if status == 0:  # it ran the task to its end; one that was refused has told us nothing
+            for entry in _entries(path)[progress.count :]:
+                progress.add(entry.record)
         return status
     from thermos.host.inotify import CHANGES, IN_CLOSE_WRITE, Watcher
 
-    path = paths.runner_checkpoint(command.root, command.task_id)
     ended = os.pidfd_open(started.pid)
     try:
         with Watcher() as watcher:

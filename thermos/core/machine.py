@@ -72,6 +72,7 @@ class Machine:
         #: Over but for those that were sent SIGKILL: the task ends when they are gone.
         self._ending = False
         self._live: dict[str, None] = {}
+        self._never_began: dict[str, int] = {}  # process → runs LOST before their command began
         self._records: list[Record] = []
         self._actions: list[Action] = []
         self._now_s = 0.0
@@ -366,8 +367,10 @@ class Machine:
         elif status.state.is_terminal:
             history = self.state.processes[status.process]
             self._restarts.ended(status.process, history)
-            # Kills are the doing of others and do not use up the runs a process has.
-            runs = history.successes + history.failures + history.losses
+            # Kills are the doing of others and do not use up the runs a process has; nor does what never began.
+            if history.last.start_time is None and status.state is ProcessState.LOST:
+                self._never_began[status.process] = self._never_began.get(status.process, 0) + 1
+            runs = history.successes + history.failures + history.losses - self._never_began.get(status.process, 0)
             plan.ended(status.process, status.state, history.failures, runs)
 
     def _record(self, record: Record) -> None:

@@ -42,7 +42,6 @@ class Setup:
     preserve_env: bool
     environment: Mapping[str, str]  # of the runner
     cookie: str
-    signal_mask: frozenset[int]  # before the runner blocked signals
     ignored_signals: tuple[int, ...]  # in the runner; the command gets them back as they are by default
     signal_fd: int  # the runner's; reads the signals of whoever reads it
     open_files: tuple[int, int] | None  # limits before the runner raised them

@@ -136,7 +136,7 @@ def _prepare(job: Job, coordinator_pid: int) -> None:
         os.setuid(setup.user.uid)
     for signum in setup.ignored_signals:
         signal.signal(signum, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, setup.signal_mask)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     linux.die_with_parent()  # once more: a change of user has ended that
     if os.getppid() != coordinator_pid:
         os._exit(NOT_EXECUTABLE)

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+from signal import SIG_BLOCK, SIGUSR1, SIGUSR2, pthread_sigmask
 from types import ModuleType
+
+#: Signals that end a task, and that nothing else of a starting program wants to hear.
+HELD_SIGNALS = (SIGUSR1, SIGUSR2)
 
 
 class _Inspect(ModuleType):
@@ -29,13 +33,24 @@ def argv(arguments: list[str]) -> list[str]:
     return [sys.executable, "-S", "-E", os.path.abspath(__file__), *arguments]
 
 
+def hold_signals() -> None:
+    """Let the signals that end a task wait until the runner reads them.
+
+    One that comes while it loads would end the runner, and not the task, without a word. What the runner starts has no
+    signal blocked.
+    """
+    pthread_sigmask(SIG_BLOCK, HELD_SIGNALS)
+
+
 def console() -> None:
     """Become a runner. Never returns."""
+    hold_signals()
     words = argv(sys.argv[1:])
     os.execv(words[0], words)
 
 
 if __name__ == "__main__":
+    hold_signals()
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     sys.modules["inspect"] = _Inspect("inspect")
     from thermos.runner.main import main

@@ -31,7 +31,6 @@ class Context:
     preserve_env: bool
     default_logger: Logger
     environment: Mapping[str, str]  # of the runner
-    signal_mask: frozenset[int]  # before we blocked signals
     open_files: tuple[int, int] | None  # limits before we raised them
     oom_score_adj: str | None  # before we lowered it; None: we did not
     mesos_containerizer: str | None = None

@@ -178,7 +178,6 @@ def _setup(context: Context, signal_fd: int) -> coordinator.Setup:
         preserve_env=context.preserve_env,
         environment=context.environment,
         cookie=context.cookie,
-        signal_mask=context.signal_mask,
         ignored_signals=ignored_signals(),
         signal_fd=signal_fd,
         open_files=context.open_files,

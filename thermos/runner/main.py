@@ -92,7 +92,7 @@ def _system_error(error: OSError) -> ThermosError:
 def _run(options: SimpleNamespace, ports: dict[str, int]) -> int:
     linux.require_kernel()
     inherited.settle()
-    mask = _block_signals()
+    _block_signals()
     linux.set_name("thermos-runner")
     if options.checkpoint_root is None:
         options.checkpoint_root = paths.DEFAULT_ROOT
@@ -132,7 +132,7 @@ def _run(options: SimpleNamespace, ports: dict[str, int]) -> int:
         if base is not None:
             header = header._replace(cgroup=f"{base}/{cgroup.PARENT_NAME}/{header.cookie}")
     task = _agree_on_task(home, header, task)
-    context = _context(options, home, header, task, mask)
+    context = _context(options, home, header, task)
     machine = Machine(task, header, context.identity)
     try:
         for record in records:
@@ -271,14 +271,13 @@ def _first_header(records: list[Record], header: RunnerHeader, path: str) -> Run
 # -- the host ----------------------------------------------------------------------------------------------------
 
 
-def _block_signals() -> frozenset[int]:
+def _block_signals() -> None:
     """Signals come by descriptor from here on; those that are ignored (nohup, a shell's &) stay so."""
     ours = [signum for signum in SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN]
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
-    return frozenset(int(signum) for signum in before)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ours)
 
 
-def _context(options: SimpleNamespace, home: Home, header: RunnerHeader, task: Task, mask: frozenset[int]) -> Context:
+def _context(options: SimpleNamespace, home: Home, header: RunnerHeader, task: Task) -> Context:
     assert header.sandbox is not None
     user = find_user(header.user)
     sandbox_fd = sandbox.open_or_make(header.sandbox, header.task_id, user.uid, user.gid)
@@ -308,7 +307,6 @@ def _context(options: SimpleNamespace, home: Home, header: RunnerHeader, task: T
         preserve_env=bool(options.preserve_env),
         default_logger=logger,
         environment=dict(os.environ),
-        signal_mask=mask,
         open_files=_raise_open_files(),
         oom_score_adj=_ask_mercy(),
         mesos_containerizer=options.mesos_containerizer_path,

@@ -76,9 +76,7 @@ FLAGS: Final = (
     Flag("port", "NAME:PORT", "a port by its name; may be repeated", repeats=True),
     Flag("hostname", "NAME", "name of this host, for the record"),
     Flag("process_logger_destination", None, "where the output of processes goes (file)", "file", LOGGER_DESTINATIONS),
-    Flag(
-        "process_logger_mode", None, "whether full logs are put aside (standard)", "standard", LOGGER_MODES
-    ),
+    Flag("process_logger_mode", None, "whether full logs are put aside (standard)", "standard", LOGGER_MODES),
     Flag("rotate_log_size_mb", "MIB", "size a log is put aside at (mode rotate)", convert=_at_least(1)),
     Flag("rotate_log_backups", "N", "logs put aside that are kept (mode rotate)", convert=_at_least(0)),
     Flag("takeover", None, "go on with a task from its checkpoint alone", False, is_ours=True),

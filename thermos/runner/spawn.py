@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -72,6 +73,7 @@ def take_over(root: str, task_id: str, arguments: list[str], as_uid: int | None 
 
 
 def _spawn(arguments: list[str], report: bool, daemon: bool, as_uid: int | None = None) -> Started:
+    own_pid = os.getpid()
     ours: int | None = None
     theirs: int | None = None
     if report:
@@ -84,7 +86,13 @@ def _spawn(arguments: list[str], report: bool, daemon: bool, as_uid: int | None 
             pass  # the user's pipes have taken all that /proc/sys/fs/pipe-user-pages-soft allows
         arguments = [*arguments, f"--report_fd={theirs}"]
     words = boot.argv(arguments)
-    pid = os.fork()
+    # Held from before the fork on: a signal that came between it and the exec would still end the child.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, boot.HELD_SIGNALS)
+    try:
+        pid = os.fork()
+    finally:
+        if os.getpid() == own_pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if not pid:
         try:
             if daemon:
