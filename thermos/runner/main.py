@@ -152,6 +152,7 @@ def _run(options: SimpleNamespace, ports: dict[str, int]) -> int:
         supervisor.put(Recovered())
         for name, run in machine.live_runs():
             supervisor.adopt(name, run)
+        supervisor.kill_left_behind()
     if stream.damage is not None:
         supervisor.note("torn", f"{journal.path}: cut off at byte {stream.damage.offset}: {stream.damage.detail}")
     if options.kill is not None:

@@ -114,11 +114,11 @@ class Task:
             # It has not started its command: nothing is there to be reaped or recorded.
             send(run.coordinator_pid, signal.SIGKILL, run.coordinator_start_ticks, self._uids)
 
-    def kill_strays(self, cookie: bytes, run: Run | None = None) -> list[proc.Stat]:
-        """SIGKILL what has lost its coordinator; what is still there after all passes."""
+    def kill_strays(self, cookie: bytes, run: Run | None = None, *, members: bool = True) -> list[proc.Stat]:
+        """SIGKILL what has lost its coordinator, see ``strays``; what is still there after all passes."""
         found: list[proc.Stat] = []
         for _ in range(PASSES):
-            found = self.strays(cookie, run)
+            found = self.strays(cookie, run, members=members)
             if not found:
                 break
             for stat in found:
@@ -126,14 +126,14 @@ class Task:
             wait_gone([stat.pid for stat in found], DYING_S)
         return found
 
-    def strays(self, cookie: bytes, run: Run | None = None) -> list[proc.Stat]:
+    def strays(self, cookie: bytes, run: Run | None = None, *, members: bool = True) -> list[proc.Stat]:
         """Processes that no coordinator holds any more, and that are this task's.
 
-        That is: members of its control group, whoever they run as; and, of our users, those that carry *cookie*
+        That is: *members* of its control group, whoever they run as; and, of our users, those that carry *cookie*
         or are in the session of *run*, whose coordinator is dead. A *cookie* that ends in a dot is a whole task's.
         """
         everything = {stat.pid: stat for stat in proc.snapshot()}
-        members = set(cgroup.members(self._group)) if self._group is not None else set()
+        in_group = set(cgroup.members(self._group)) if members and self._group is not None else set()
         session = run.coordinator_pid if run is not None else None
         since = (run.coordinator_start_ticks or 0) if run is not None else 0
         if session in everything and everything[session].start_ticks != since:
@@ -143,7 +143,7 @@ class Task:
         for stat in everything.values():
             if stat.pid == me or stat.state in ("Z", "X") or self._is_held(stat, everything):
                 continue
-            if stat.pid in members:
+            if stat.pid in in_group:
                 found.append(stat)
                 continue
             if stat.session != session or stat.start_ticks < since:

@@ -431,6 +431,15 @@ class Supervisor:
         self._epoll.register(fd, select.EPOLLIN)
         self._wait_for_running(process, run)
 
+    def kill_left_behind(self) -> None:
+        """Once all that live are adopted: kill what an earlier runner had recorded as LOST, and not yet killed.
+
+        By cookie alone: a member of the control group may be a coordinator that has told its end and is leaving.
+        """
+        self._leaky = True
+        if self.context.cookie:
+            self._live.kill_strays(f"{self.context.cookie}.".encode(), members=False)
+
     def _wait_for_running(self, process: str, run: Run) -> None:
         if run.state is ProcessState.FORKED:
             self._read_inbox(process)
