@@ -148,6 +148,8 @@ def _order(lab: Lab) -> Iterator[str]:
     for constraint in lab.definition["constraints"]:
         for first, second in zip(constraint["order"], constraint["order"][1:], strict=False):
             before[second].add(first)
+    limits = {p["name"]: p.get("max_failures", 1) for p in lab.definition["processes"] if p.get("ephemeral")}
+    failures: Counter[str] = Counter()
     final = {process["name"] for process in lab.definition["processes"] if process.get("final")}
     done: set[str] = set()
     state: TaskState | None = None
@@ -156,6 +158,10 @@ def _order(lab: Lab) -> Iterator[str]:
             state = record.state
         elif isinstance(record, ProcessStatus) and record.state is ProcessState.SUCCESS:
             done.add(record.process)
+        elif isinstance(record, ProcessStatus) and record.state is ProcessState.FAILED:
+            failures[record.process] += 1
+            if failures[record.process] >= (limits.get(record.process) or float("inf")):
+                done.add(record.process)  # an ephemeral process that has failed for good holds nobody up
         elif isinstance(record, ProcessStatus) and record.state is ProcessState.WAITING:
             missing = before[record.process] - done
             if missing:

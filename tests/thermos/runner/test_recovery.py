@@ -291,6 +291,27 @@ def test_a_forged_pid_is_not_signalled(tmp_path: Path, place: Nursery) -> None:
     assert place.left() == [stranger]
 
 
+@pytest.mark.parametrize("flags", [(), ("--no_cgroup",)])
+def test_what_a_dead_runner_had_yet_to_kill_is_killed(tmp_path: Path, place: Nursery, flags: tuple[str, ...]) -> None:
+    """It had recorded the run as LOST, and died before it killed what was left of it."""
+    lab = make(tmp_path, process("a", f"setsid sleep 6321 & {ENDLESS}"), flags=flags)
+    runner = start(lab, place)
+
+    def left() -> list[int]:
+        return [pid for pid in place.left() if b"6321" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    place.wait_for(left, "what will be left")
+    (stray,) = left()
+    kill_all(place, but=(stray,))
+    with open(lab.runner_path, "ab") as file:
+        file.write(checkpoint.encode(ProcessStatus(3, "a", ProcessState.LOST, stop_time=time.time())))
+    runner = lab.start(place)
+    place.wait_for(lambda: states(lab, "a") == [ProcessState.LOST, ProcessState.RUNNING], "the second run")
+    assert not proc.is_alive(stray, None)
+    end(lab, place, runner)
+    assert violations(lab, place, TaskState.KILLED) == []
+
+
 # -- many --------------------------------------------------------------------------------------------------------
 
 
