@@ -129,16 +129,21 @@ def remove(path: str) -> bool:
 
 
 def wait_empty(path: str, timeout_s: float) -> None:
-    """Return when the group may have lost a member, or after *timeout_s*. Version 1 tells nobody: only the time."""
+    """Return when the group has lost its last member, or after *timeout_s*. Version 1 tells nobody: only the time."""
     poll = select.poll()
     try:
         events = os.open(f"{path}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         poll.poll(timeout_s * 1000)
         return
-    poll.register(events, select.POLLPRI)
-    poll.poll(timeout_s * 1000)
-    os.close(events)
+    try:
+        # Read before the wait: the kernel reports a change against what was read (fs/kernfs/file.c), so that without
+        # it the wait is over at once.
+        if b"populated 1" in os.read(events, 4096):
+            poll.register(events, select.POLLPRI)
+            poll.poll(timeout_s * 1000)
+    finally:
+        os.close(events)
 
 
 def leave(path: str) -> bool:
