@@ -100,6 +100,7 @@ class Home:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+            os.fsync(self.checkpoint_fd)  # the stream's name too: a task without its stream would begin anew
             os.rename(paths.NEW_TASK, self.task_id, src_dir_fd=self.checkpoint_fd, dst_dir_fd=self.active_fd)
         except OSError as error:
             error.filename = paths.task_path(self.root, self.task_id, paths.ACTIVE)
