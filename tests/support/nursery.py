@@ -17,6 +17,8 @@ from types import FrameType
 _libc = ctypes.CDLL(None, use_errno=True)
 _SUBREAPER = 36  # linux/prctl.h: PR_SET_CHILD_SUBREAPER
 
+#: Flag of a process that is in its exit (linux/sched.h), in field 9 of /proc/PID/stat.
+PF_EXITING = 0x4
 #: For a machine that does ten other things as well.
 PATIENCE_S = 30.0
 
@@ -155,8 +157,10 @@ def descendants(pid: int) -> list[int]:
 
 
 def _state(pid: int) -> str:
+    """Field 3 of /proc/PID/stat; X also for one that is on its way out and runs nothing of its own any more."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0]
+            fields = file.read().rpartition(")")[2].split()
     except OSError:
         return "?"
+    return "X" if int(fields[6]) & PF_EXITING else fields[0]
