@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from thermos.formats.paths import coordinator_name, process_log_dir
 from thermos.host import cgroup, proc
-from thermos.host.journal import Journal
+from thermos.host.journal import RETRY_S, Journal
 from thermos.host.logs import read_tail
 from thermos.records import DeathCertificate, Note, ProcessStatus
 from thermos.states import ProcessState
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 REAP_S: Final = 5.0
 #: What the starter may add to our size before it execs.
 STARTER_BYTES: Final = 2 << 20
-#: A record that does not fit on disk is tried again this often; no event tells of room.
-RETRY_S: Final = 1.0
 
 
 def settle(

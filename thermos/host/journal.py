@@ -21,6 +21,9 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 #: Room kept behind the end: some 200 records, enough to end a task of a hundred processes on a full disk.
 RESERVE_BYTES: Final = 32 << 10
 
+#: A record that does not fit on disk is tried again this often; no event tells of room.
+RETRY_S: Final = 1.0
+
 
 class Journal:
     """An append-only stream under its owner's locks.

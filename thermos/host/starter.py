@@ -17,7 +17,7 @@ from thermos.formats.paths import coordinator_name
 from thermos.host import linux, proc
 from thermos.host.command import BASH, environment, profile_path, shell_argv
 from thermos.host.containerizer import wrap
-from thermos.host.journal import Journal
+from thermos.host.journal import RETRY_S, Journal
 from thermos.host.logs import Sinks
 from thermos.records import Note, ProcessStatus
 from thermos.states import ProcessState
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 #: How long to wait for the lock of this process's last coordinator: it may be just leaving.
 LOCK_WAIT_S: Final = 10.0
-#: A record that does not fit on disk is tried again this often; no event tells of room.
-RETRY_S: Final = 1.0
 #: Room for this process's next records: one block, which the first record takes anyway.
 RESERVE_BYTES: Final = 3 << 10
 #: Exit codes of a shell whose command cannot be executed, and is not there (POSIX, 2.8.2).
