@@ -20,7 +20,8 @@ FACTS: Final = frozenset({
 SHELL: Final = FACTS | {"thermos.core", "thermos.formats", "thermos.checkpoints", "thermos.host"}
 ANYTHING_BUT_CLI: Final = SHELL | {
     "thermos", "thermos.config", "thermos.runner", "thermos.executor", "thermos.health",
-    "thermos.announce", "thermos.testing", "thermos.generated", "thermos.lean",
+    "thermos.announce", "thermos.testing", "thermos.generated", "thermos.lean", "thermos.words",
+    "thermos.host.usage",
     "detectors", "observer_static", "scheduler",
 }  # fmt: skip
 
@@ -38,7 +39,9 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "thermos.formats": FACTS,
     "thermos.config": FACTS | {"thermos.formats", "thermos.generated"},
     "thermos.checkpoints": FACTS | {"thermos.core", "thermos.formats"},
+    "thermos.words": FACTS | {"thermos.core"},
     "thermos.host": FACTS | {"thermos.core", "thermos.formats"},
+    "thermos.host.usage": FACTS | {"thermos.host"},
     "thermos.runner": SHELL | {"thermos.lean"},
     "thermos.executor": SHELL,
     "thermos.health": SHELL,
@@ -49,8 +52,8 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "thermos.lean": frozenset(),
     "thermos.reference": ANYTHING_BUT_CLI,  # describes all of it
     "thermos": ANYTHING_BUT_CLI,  # its __init__: the public API
-    "detectors": FACTS | {"thermos.core", "thermos.formats", "thermos.checkpoints"},
-    "observer_static": FACTS | {"thermos.core", "thermos.formats", "thermos.checkpoints", "detectors"},
+    "detectors": SHELL,
+    "observer_static": SHELL | {"detectors", "thermos.words", "thermos.host.usage", "thermos.generated"},
     "scheduler": FACTS | {"thermos.formats", "thermos.config", "thermos.host.clock"},
 }
 
@@ -69,7 +72,11 @@ NOT_IN_FORMATS: Final = frozenset({
 })  # fmt: skip
 
 #: Other people's packages: who may import which.
-THIRD_PARTY: Final[dict[str, frozenset[str]]] = {"thermos.config": frozenset({"pystachio"})}
+THIRD_PARTY: Final[dict[str, frozenset[str]]] = {
+    "thermos.config": frozenset({"pystachio"}),
+    "thermos.host.usage": frozenset({"psutil"}),
+    "observer_static": frozenset({"jinja2", "markupsafe", "prometheus_client", "waitress", "werkzeug"}),
+}
 
 
 class Import(NamedTuple):
