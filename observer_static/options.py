@@ -1,0 +1,143 @@
+"""How pages are to be made: who writes them, how raw files are linked, how much room there is."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, replace
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from observer_static import layout
+from observer_static.secrets import Redactor
+
+#: All pages of one task.
+MAX_BYTES: Final = 5 << 20
+#: Of one stream, on one page.
+LOG_BYTES: Final = 256 << 10
+
+#: A run's directory as an agent keeps it, up to its own sandbox (mesos/src/slave/paths.hpp).
+_MESOS_RUN: Final = re.compile(r"/(?:slaves|agents)/[^/]+/frameworks/[^/]+/executors/[^/]+/runs/[^/]+(?:/|\Z)")
+
+
+def quoted(path: str) -> str | None:
+    """*path* percent-encoded, with its slashes; None: it holds what no file name can."""
+    try:
+        return quote(os.fsencode(path), safe="/+=,@~")
+    except UnicodeEncodeError:
+        return None
+
+
+def is_below(relative: str) -> bool:
+    """Whether *relative* names something below where it starts, by its text alone."""
+    return "\0" not in relative and not any(part in ("", ".", "..") for part in relative.split("/"))
+
+
+class RawLinks:
+    """How raw files are linked. This one links nothing."""
+
+    #: Whether a link may also lead to a directory.
+    links_directories = False
+
+    def __call__(self, root: str, task_id: str, sandbox: str, relative: str) -> str | None:
+        """Where *relative*, a path below *sandbox*, can be had; None: nowhere.
+
+        For a file below the checkpoint root, *sandbox* is that root.
+        """
+        return None
+
+    def on_page(self, path: str) -> RawLinks:
+        """The same for the page at *path*, where links depend on that."""
+        return self
+
+
+class FileLinks(RawLinks):
+    """``file:`` links: they work on the host itself."""
+
+    links_directories = True
+
+    def __call__(self, root: str, task_id: str, sandbox: str, relative: str) -> str | None:
+        """The file's absolute path as a link."""
+        if not sandbox.startswith("/") or not is_below(relative):
+            return None
+        path = quoted(f"{sandbox.rstrip('/')}/{relative}")
+        return f"file://{path}" if path is not None else None
+
+
+class AgentLinks(RawLinks):
+    """Downloads from the Mesos agent at *agent* (``http://host:port``), for what lies in a run's directory."""
+
+    def __init__(self, agent: str) -> None:
+        self._agent = agent.rstrip("/")
+
+    def __call__(self, root: str, task_id: str, sandbox: str, relative: str) -> str | None:
+        """The agent's ``/files/download`` of that file; None: no agent keeps it."""
+        if not is_below(relative) or not _MESOS_RUN.search(sandbox):
+            return None
+        try:
+            return (
+                f"{self._agent}/files/download?{urlencode({'path': f'{sandbox}/{relative}'}, errors='surrogateescape')}"
+            )
+        except UnicodeEncodeError:
+            return None
+
+
+class ServedLinks(RawLinks):
+    """``/download/TASK/REL`` of ``thermos_observer --serve``, for what lies in a sandbox."""
+
+    def __call__(self, root: str, task_id: str, sandbox: str, relative: str) -> str | None:
+        """The server's download; None: the file lies in no sandbox."""
+        if sandbox == root or not is_below(relative):
+            return None
+        path, name = quoted(relative), quoted(task_id)
+        return f"/download/{name}/{path}" if path is not None and name is not None else None
+
+
+class RelativeLinks(RawLinks):
+    """Links from pages that lie in the sandbox themselves, in its directory *pages_dir*."""
+
+    def __init__(self, pages_dir: str = layout.PAGES_NAME, page: str = "") -> None:
+        self._pages_dir = pages_dir
+        self._page = page
+
+    def __call__(self, root: str, task_id: str, sandbox: str, relative: str) -> str | None:
+        """The way from the page to the file; None: it lies in no sandbox."""
+        if sandbox == root or not is_below(relative):
+            return None
+        up = f"{self._pages_dir}/{self._page}".count("/")
+        path = quoted(relative)
+        return "../" * up + path if path is not None else None
+
+    def on_page(self, path: str) -> RawLinks:
+        """The same from the page at *path* below the directory of pages."""
+        return RelativeLinks(self._pages_dir, path)
+
+
+file_links: Final = FileLinks()
+served_links: Final = ServedLinks()
+relative_links = RelativeLinks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How the pages of a task are made."""
+
+    writer: str
+    version: str
+    hostname: str
+    #: Makes secrets unreadable, and counts them.
+    redactor: Redactor = field(default_factory=Redactor)
+    #: Whether there is a host's index beside the tasks' pages.
+    index_href: bool = False
+    #: ``http(s)://host:port`` of the Mesos agent, for following logs; None: not known.
+    agent: str | None = None
+    raw_links: RawLinks = file_links
+    #: Of all pages of one task.
+    max_bytes: int = MAX_BYTES
+    #: Of one stream.
+    log_bytes: int = LOG_BYTES
+
+    def on_page(self, path: str) -> Options:
+        """These, for the page at *path* below the directory of pages."""
+        links = self.raw_links.on_page(path)
+        return self if links is self.raw_links else replace(self, raw_links=links)
