@@ -41,7 +41,7 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "thermos.checkpoints": FACTS | {"thermos.core", "thermos.formats"},
     "thermos.words": FACTS | {"thermos.core"},
     "thermos.host": FACTS | {"thermos.core", "thermos.formats"},
-    "thermos.host.usage": FACTS | {"thermos.host"},
+    "thermos.host.usage": FACTS | {"thermos.core", "thermos.host"},
     "thermos.runner": SHELL | {"thermos.lean"},
     "thermos.executor": SHELL,
     "thermos.health": SHELL,
