@@ -81,7 +81,7 @@ class Progress:
         how = ending(run)
         if how is None or record.state is ProcessState.SUCCESS:
             return line
-        from thermos.cli.words import how_it_ended
+        from thermos.words import how_it_ended
 
         return f"{line} {how_it_ended(how, record.state, clean(record.reason) if record.reason else None)}"
 
@@ -110,7 +110,7 @@ def summary(state: RunnerState) -> str:
         how = ending(run)
         note = ""
         if how is not None and run.state is not ProcessState.SUCCESS:
-            from thermos.cli.words import how_it_ended, usage
+            from thermos.words import how_it_ended, usage
 
             parts = [how_it_ended(how, run.state, clean(run.reason) if run.reason else None)]
             note = "; ".join(part for part in (*parts, usage(run.certificate)) if part)

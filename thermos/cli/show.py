@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from enum import Enum
 from typing import IO, Any, Final
 
 from thermos.states import ProcessState, TaskState
+from thermos.words import duration, size
+from thermos.words import local as ctime
+
+__all__ = [
+    "JSON_SCHEMA",
+    "clean",
+    "coloured",
+    "ctime",
+    "duration",
+    "has_colour",
+    "is_terminal",
+    "plain",
+    "print_json",
+    "size",
+    "table",
+    "tell",
+]
 
 #: Version of what ``--json`` prints; raised when a field changes its meaning or goes.
 JSON_SCHEMA: Final = 1
@@ -53,50 +69,6 @@ def clean(text: object) -> str:
     if shown.isprintable():
         return shown
     return "".join(ch if ch.isprintable() else ascii(ch)[1:-1] for ch in shown)
-
-
-def ctime(epoch_s: float | None, absent: str = "None") -> str:
-    """Local time in the form of C's asctime, which scripts expect; *absent* for none or an absurd one."""
-    if not epoch_s:
-        return absent
-    try:
-        return time.asctime(time.localtime(epoch_s))
-    except (ValueError, OverflowError, OSError):
-        return absent
-
-
-def duration(seconds: float | None) -> str:
-    """A span of time in its two largest units; ``-`` for none."""
-    if seconds is None or seconds != seconds or seconds in (float("inf"), float("-inf")):
-        return "-"
-    if seconds < 0:
-        return "-" + duration(-seconds)
-    if 0 < seconds < 1:
-        return f"{max(round(seconds * 1000), 1)} ms"
-    if seconds < 10:
-        return f"{seconds:.1f} s".replace(".0 s", " s")
-    whole = round(seconds)
-    for unit, size, lower, lower_size in (
-        ("d", 86400, "h", 3600),
-        ("h", 3600, "min", 60),
-        ("min", 60, "s", 1),
-    ):
-        if whole >= size:
-            rest = whole % size // lower_size
-            return f"{whole // size} {unit}" + (f" {rest} {lower}" if rest else "")
-    return f"{whole} s"
-
-
-def size(count: int | None) -> str:
-    """A number of bytes in the largest binary unit that leaves a whole part; ``-`` for none."""
-    if count is None:
-        return "-"
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError("the last unit returns")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], paint: Any = None) -> str:

@@ -9,22 +9,22 @@ import time
 from thermos.checkpoints import TaskCheckpoint, is_owned
 from thermos.cli.find import Found, find_task
 from thermos.cli.live import definition
-from thermos.cli.show import clean, coloured, ctime, duration, has_colour, print_json, tell
+from thermos.cli.show import clean, coloured, has_colour, print_json, tell
 from thermos.cli.status import read
 from thermos.cli.terminal import clean_bytes, clean_text
 from thermos.cli.verb import Verb, default_root
-from thermos.cli.words import how_it_ended, usage
 from thermos.core.explain import Explanation, ProcessView, Stage, explain
 from thermos.errors import ExitCode
 from thermos.formats import paths
 from thermos.records import RunnerHeader
 from thermos.states import ProcessState
+from thermos.words import Clock, how_it_ended, process_words, runner_words, task_words, usage
 
 #: Processes told one by one; the rest is counted.
 _MOST_PROCESSES = 12
 #: Lines of stderr shown of each that failed.
 _MOST_LINES = 6
-_MOST_NAMES = 5
+_MOST_NOTES = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,11 +50,6 @@ def execute(args: argparse.Namespace) -> int:
     return ExitCode.DAMAGED if checkpoint.findings else ExitCode.OK
 
 
-def _names(names: tuple[str, ...]) -> str:
-    shown = ", ".join(clean(name) for name in names[:_MOST_NAMES])
-    return shown + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")
-
-
 class _Answer:
     """What is known of one task, in words or as JSON."""
 
@@ -75,7 +70,7 @@ class _Answer:
         self._lives = lives
         self._trouble = trouble
         self._findings = checkpoint.findings
-        self._now_s = time.time()
+        self._clock = Clock(time.time())
         self._colour = has_colour()
 
     # -- words -------------------------------------------------------------------------------------------------
@@ -89,38 +84,24 @@ class _Answer:
         lines += self._rest({view.name for view in told})
         if self._trouble is not None:
             lines.append(f"What waits for what cannot be told: {clean(self._trouble)}.")
-        for note in self._why.notes[-_MOST_NAMES:]:
+        for note in self._why.notes[-_MOST_NOTES:]:
             who = f"{clean(note.process)}: " if note.process is not None else ""
-            lines.append(f"Note, {self._ago(note.timestamp_ms / 1000)}: {who}{clean(note.text)}")
+            lines.append(f"Note, {self._clock.ago(note.timestamp_ms / 1000)}: {who}{clean(note.text)}")
         lines += self._advice()
         return lines
 
     def _first_line(self) -> str:
         why = self._why
         name = clean(self._task_id)
-        if why.state is None or why.since_s is None:
-            return f"{name}: nothing readable is recorded of it."
-        state = coloured(why.state.name, why.state, self._colour)
-        reason = f": {clean(why.reason)}" if why.reason else ""
+        launched_at_s = self._header.launch_time_ms / 1000 if self._header is not None else None
+        words = clean(task_words(why, launched_at_s, self._clock))
+        if why.state is None:
+            return f"{name}: {words}"
+        words = words.replace(why.state.name, coloured(why.state.name, why.state, self._colour), 1)
         if why.state.is_terminal:
-            length = why.since_s - self._header.launch_time_ms / 1000 if self._header is not None else None
-            when = f"{self._ago(why.since_s)} ({ctime(why.since_s)})"
-            return f"{name} ended {state} {when}, after {duration(length)}{reason}."
-        text = f"{name} is {state} since {duration(self._now_s - why.since_s)}{reason}."
-        if why.forced_end is not None:
-            text += f" It is to end {why.forced_end.name}."
-        if why.deadline_s is not None:
-            left_s = why.deadline_s - self._now_s
-            text += f" What is left is killed in {duration(left_s)}." if left_s > 0 else " Its time is up."
-        return text + self._runner()
-
-    def _runner(self) -> str:
+            return f"{name} {words}"
         pid = self._statuses[-1].runner_pid if self._statuses else None
-        if self._lives:
-            return f" Its runner, pid {pid}, lives."
-        if self._lives is None:
-            return " Whether its runner lives cannot be told."
-        return f" Its runner, pid {pid}, is DEAD: its processes go on, but nobody records or restarts them."
+        return f"{name} {words} {runner_words(pid, self._lives)}"
 
     def _told(self) -> list[ProcessView]:
         """The processes worth a line each: who ended it first, then who moves, then who waits."""
@@ -152,7 +133,7 @@ class _Answer:
         return views[:_MOST_PROCESSES]
 
     def _process(self, view: ProcessView) -> list[str]:
-        state = coloured(self._stage(view), view.state, self._colour)
+        state = coloured(clean(process_words(view, self._clock)), view.state, self._colour)
         lines = [f"  {clean(view.name)} {state}"]
         used = usage(view.certificate)
         if view.ending is not None and used:
@@ -160,44 +141,6 @@ class _Answer:
         if view.state is ProcessState.FAILED or view.stage is Stage.FAILED:
             lines += [f"      | {line}" for line in self._stderr(view)]
         return lines
-
-    def _stage(self, view: ProcessView) -> str:
-        tries = f", run {view.run}" if view.run else ""
-        most = f" of {view.max_failures}" if view.max_failures else ""
-        failed = f" (failure {view.failures}{most})" if view.failures else ""
-        last = ""
-        if view.ending is not None and view.state is not None:
-            reason = clean(view.reason) if view.reason else None
-            last = how_it_ended(view.ending, view.state, reason)
-        match view.stage:
-            case Stage.RUNNING | Stage.STARTING | Stage.STOPPING:
-                since = duration(self._now_s - view.start_time_s) if view.start_time_s is not None else "a moment"
-                word = {
-                    Stage.RUNNING: "runs",
-                    Stage.STARTING: "is being started",
-                    Stage.STOPPING: "was asked to end, and still runs",
-                }[view.stage]
-                return f"{word}, for {since}, pid {view.pid}{tries}{failed}"
-            case Stage.BLOCKED:
-                return f"waits for {_names(view.waits_for)}"
-            case Stage.NOT_RUN:
-                return f"was not run: it waited for {_names(view.waits_for)}" if view.waits_for else "was not run"
-            case Stage.QUEUED:
-                return "is ready, and waits for one that runs to end (max_concurrency)"
-            case Stage.THROTTLED:
-                due = "soon"
-                if view.due_at_s is not None:
-                    left_s = view.due_at_s - self._now_s
-                    due = f"in {duration(left_s)}" if left_s > 0 else "now"
-                return f"runs again {due}; last time: {last}{tries}{failed}"
-            case Stage.FAILED:
-                return f"failed for good: {last}{tries}{failed}"
-            case Stage.AT_THE_END:
-                return "runs when the task ends"
-            case Stage.FINISHED:
-                return "finished"
-            case Stage.ENDED:
-                return f"{last}{tries}{failed}"
 
     def _rest(self, told: set[str]) -> list[str]:
         """Everything else, counted."""
@@ -232,9 +175,6 @@ class _Answer:
         if self._why.culprits:
             return [f"`thermos {where}tail --stderr {name} {clean(self._why.culprits[0])}` shows more."]
         return []
-
-    def _ago(self, at_s: float) -> str:
-        return f"{duration(max(self._now_s - at_s, 0.0))} ago"
 
     # -- JSON --------------------------------------------------------------------------------------------------
 

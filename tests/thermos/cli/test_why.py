@@ -18,11 +18,11 @@ from tests.thermos.cli.command import (
     thermos,
     write_task,
 )
-from thermos.cli.words import how_it_ended, signal_name, usage
 from thermos.core.explain import Ending, EndKind
 from thermos.errors import ExitCode
 from thermos.records import DeathCertificate, Note, Record
 from thermos.states import ProcessState, TaskState
+from thermos.words import how_it_ended, signal_name, usage
 
 
 def definition(*names: str, order: tuple[str, ...] = (), **more: object) -> str:
