@@ -20,6 +20,7 @@ _lean = ctypes.CDLL(None)
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER: Final = 36
+PR_SET_NO_NEW_PRIVS: Final = 38
 FALLOC_FL_KEEP_SIZE: Final = 0x01  # linux/falloc.h
 SFD_NONBLOCK: Final = os.O_NONBLOCK
 SFD_CLOEXEC: Final = os.O_CLOEXEC
@@ -75,6 +76,11 @@ def become_coordinator() -> None:
 def die_with_parent() -> None:
     """Have the kernel send us SIGKILL when our parent dies; stays so after exec, unless that changes the user."""
     _check(_libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+
+
+def forbid_new_privileges() -> None:
+    """No program that this process or its children start gains rights any more. Raises OSError."""
+    _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
 
 
 def set_name(name: str) -> None:
