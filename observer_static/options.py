@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from observer_static import layout
 from observer_static.secrets import Redactor
@@ -23,7 +23,7 @@ _MESOS_RUN: Final = re.compile(r"/(?:slaves|agents)/[^/]+/frameworks/[^/]+/execu
 def quoted(path: str) -> str | None:
     """*path* percent-encoded, with its slashes; None: it holds what no file name can."""
     try:
-        return quote(os.fsencode(path), safe="/+=,@~")
+        return quote(os.fsencode(path), safe="/=,@~")
     except UnicodeEncodeError:
         return None
 
@@ -36,14 +36,12 @@ def is_below(relative: str) -> bool:
 class RawLinks:
     """How raw files are linked. This one links nothing."""
 
-    #: Whether a link may also lead to a directory.
-    links_directories = False
-
     def __call__(self, root: str, task_id: str, sandbox: str, relative: str) -> str | None:
-        """Where *relative*, a path below *sandbox*, can be had; None: nowhere.
+        """Where the file *relative* below the task's *sandbox* can be had; None: nowhere."""
+        return None
 
-        For a file below the checkpoint root, *sandbox* is that root.
-        """
+    def absolute(self, path: str, is_directory: bool = False) -> str | None:
+        """Where a file outside of the sandbox can be had, such as a checkpoint; None: nowhere."""
         return None
 
     def on_page(self, path: str) -> RawLinks:
@@ -54,14 +52,14 @@ class RawLinks:
 class FileLinks(RawLinks):
     """``file:`` links: they work on the host itself."""
 
-    links_directories = True
-
     def __call__(self, root: str, task_id: str, sandbox: str, relative: str) -> str | None:
         """The file's absolute path as a link."""
-        if not sandbox.startswith("/") or not is_below(relative):
-            return None
-        path = quoted(f"{sandbox.rstrip('/')}/{relative}")
-        return f"file://{path}" if path is not None else None
+        return self.absolute(f"{sandbox.rstrip('/')}/{relative}") if is_below(relative) else None
+
+    def absolute(self, path: str, is_directory: bool = False) -> str | None:
+        """The same for any file."""
+        encoded = quoted(path) if path.startswith("/") and is_below(path.strip("/")) else None
+        return f"file://{encoded}" if encoded is not None else None
 
 
 class AgentLinks(RawLinks):
@@ -72,25 +70,25 @@ class AgentLinks(RawLinks):
 
     def __call__(self, root: str, task_id: str, sandbox: str, relative: str) -> str | None:
         """The agent's ``/files/download`` of that file; None: no agent keeps it."""
-        if not is_below(relative) or not _MESOS_RUN.search(sandbox):
+        return self.absolute(f"{sandbox.rstrip('/')}/{relative}") if is_below(relative) else None
+
+    def absolute(self, path: str, is_directory: bool = False) -> str | None:
+        """The same for any file; a directory is no download."""
+        if is_directory or not _MESOS_RUN.search(path) or not is_below(path.strip("/")):
             return None
-        try:
-            return (
-                f"{self._agent}/files/download?{urlencode({'path': f'{sandbox}/{relative}'}, errors='surrogateescape')}"
-            )
-        except UnicodeEncodeError:
-            return None
+        encoded = quoted(path)
+        return f"{self._agent}/files/download?path={encoded}" if encoded is not None else None
 
 
 class ServedLinks(RawLinks):
     """``/download/TASK/REL`` of ``thermos_observer --serve``, for what lies in a sandbox."""
 
     def __call__(self, root: str, task_id: str, sandbox: str, relative: str) -> str | None:
-        """The server's download; None: the file lies in no sandbox."""
-        if sandbox == root or not is_below(relative):
-            return None
+        """The server's download of that file."""
         path, name = quoted(relative), quoted(task_id)
-        return f"/download/{name}/{path}" if path is not None and name is not None else None
+        if path is None or name is None or not is_below(relative):
+            return None
+        return f"/download/{name}/{path}"
 
 
 class RelativeLinks(RawLinks):
@@ -101,12 +99,9 @@ class RelativeLinks(RawLinks):
         self._page = page
 
     def __call__(self, root: str, task_id: str, sandbox: str, relative: str) -> str | None:
-        """The way from the page to the file; None: it lies in no sandbox."""
-        if sandbox == root or not is_below(relative):
-            return None
-        up = f"{self._pages_dir}/{self._page}".count("/")
-        path = quoted(relative)
-        return "../" * up + path if path is not None else None
+        """The way from the page to that file."""
+        path = quoted(relative) if is_below(relative) else None
+        return "../" * f"{self._pages_dir}/{self._page}".count("/") + path if path is not None else None
 
     def on_page(self, path: str) -> RawLinks:
         """The same from the page at *path* below the directory of pages."""
