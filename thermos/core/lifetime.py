@@ -1,0 +1,368 @@
+"""One task's life under Mesos, from its launch to the last status: what an executor does next. Pure.
+
+``decide`` answers an event with the state after it and with actions; time comes in as :class:`Due`, the end of a
+:class:`Wake`. The order of an end is fixed: checks stop, the task leaves ZooKeeper, it is asked over HTTP, politely
+and then firmly, then its runner is told to kill it, and at last it is killed without its finalizers. Each step has
+its bound, all of them together have ``stop_timeout_s``.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, NamedTuple, TypeAlias, assert_never
+
+from thermos.core.lifetime_events import (
+    FAILED,
+    KILLED,
+    LOST,
+    RUNNING,
+    STARTING,
+    AbandonSandbox,
+    Acknowledged,
+    Action,
+    Announce,
+    AnnounceFailed,
+    Close,
+    Due,
+    Event,
+    FarewellSaid,
+    ForceKill,
+    HealthTold,
+    KillAsked,
+    KillTask,
+    Launched,
+    LaunchRefused,
+    LimitExceeded,
+    MakeSandbox,
+    Opened,
+    Plan,
+    ProcessesRun,
+    ReadinessTold,
+    RunnerEnded,
+    RunnerReady,
+    SandboxFailed,
+    SandboxMade,
+    SayFarewell,
+    ShutdownAsked,
+    StartChecks,
+    StartRunner,
+    Status,
+    StopChecks,
+    Tell,
+    Wake,
+    Withdraw,
+    Withdrawn,
+)  # fmt: skip
+
+#: An executor that is given no task ends (``executor_timeout.py``: DEFAULT_TIMEOUT).
+IDLE_S: Final = 10.0
+#: Bounds of ``aurora_executor.py``: SANDBOX_INITIALIZATION_TIMEOUT and START_TIMEOUT.
+SANDBOX_S: Final = 600.0
+START_S: Final = 120.0
+#: How long the last status may take to be acknowledged (``aurora_executor.py``: PERSISTENCE_WAIT).
+PERSISTENCE_S: Final = 5.0
+#: Leaving ZooKeeper; without an answer the session is given up, which ends the membership too.
+WITHDRAW_S: Final = 2.0
+#: A runner that died alone is started again so often within a minute.
+MAX_RESTARTS: Final = 3
+RESTARTS_WITHIN_S: Final = 60.0
+#: For killing without finalizers, after all else took too long.
+FORCE_S: Final = 10.0
+
+
+# -- State ------------------------------------------------------------------------------------------------------------
+
+
+class Phase(Enum):
+    """How far the executor has come."""
+
+    NEW = "new"
+    IDLE = "waits for a task"
+    PREPARING = "makes the sandbox"
+    STARTING = "starts the runner"
+    UP = "the task is under way"
+    WITHDRAWING = "takes it out of ZooKeeper"
+    ASKING = "asks it to stop"
+    KILLING = "has it killed"
+    FORCING = "kills without finalizers"
+    REPORTING = "waits for the last status to be acknowledged"
+    CLOSED = "over"
+
+
+class Life(NamedTuple):
+    """Where the executor is."""
+
+    phase: Phase = Phase.NEW
+    plan: Plan | None = None
+    #: What the task reached when nobody had asked it to end.
+    is_running: bool = False
+    has_processes: bool = False
+    is_healthy: bool | None = None
+    health: str | None = None
+    is_announced: bool = False
+    #: Why it is being ended: the last status, unless the runner had its own before.
+    cause: Status | None = None
+    budget_s: float | None = None
+    #: What the runner had come to when the end began; None: it lived.
+    runner: Status | None = None
+    farewells_said: int = 0
+    restarts: tuple[float, ...] = ()
+
+
+Decision: TypeAlias = tuple[Life, tuple[Action, ...]]
+
+#: Phases in which the runner may live.
+_WITH_RUNNER: Final = frozenset(
+    {Phase.STARTING, Phase.UP, Phase.WITHDRAWING, Phase.ASKING, Phase.KILLING, Phase.FORCING}
+)
+_ENDING: Final = frozenset({Phase.WITHDRAWING, Phase.ASKING, Phase.KILLING, Phase.FORCING})
+_OVER: Final = frozenset({Phase.REPORTING, Phase.CLOSED})
+
+
+def decide(life: Life, event: Event) -> Decision:
+    """What follows from *event*; an event that comes too late or twice changes nothing."""
+    match event:
+        case Opened():
+            return _opened(life)
+        case Launched(plan):
+            return _launched(life, plan)
+        case LaunchRefused(task_id, message):
+            return _refused(life, task_id, message)
+        case SandboxMade():
+            if life.phase is not Phase.PREPARING:
+                return life, ()
+            return life._replace(phase=Phase.STARTING), (StartRunner(), Wake("start", START_S))
+        case SandboxFailed(message):
+            if life.phase is not Phase.PREPARING:
+                return life, ()
+            return _report(life, Status(FAILED, message, "REASON_CONTAINER_LAUNCH_FAILED"))
+        case RunnerReady():
+            return _ready(life)
+        case ProcessesRun():
+            return _reconsider(life._replace(has_processes=True), ())
+        case RunnerEnded():
+            return _runner_ended(life, event)
+        case HealthTold():
+            return _health(life, event)
+        case ReadinessTold(is_ready):
+            return _readiness(life, is_ready)
+        case LimitExceeded(status):
+            return _end(life, status) if life.phase is Phase.UP else (life, ())
+        case AnnounceFailed(message):
+            return _end(life, Status(FAILED, message)) if life.phase is Phase.UP else (life, ())
+        case KillAsked(task_id, grace_s):
+            if life.plan is None or life.plan.task_id != task_id:
+                return life, ()
+            return _kill(life, Status(KILLED, "Instructed to kill task."), grace_s)
+        case ShutdownAsked(message):
+            if life.plan is None:
+                return (life, ()) if life.phase is Phase.CLOSED else (life._replace(phase=Phase.CLOSED), (Close(),))
+            return _kill(life, Status(KILLED, message), None)
+        case FarewellSaid(path, was_heard):
+            return _farewell_said(life, path, was_heard)
+        case Withdrawn():
+            return _ask(life) if life.phase is Phase.WITHDRAWING else (life, ())
+        case Acknowledged():
+            return _close(life) if life.phase is Phase.REPORTING else (life, ())
+        case Due(key):
+            return _due(life, key)
+        case _:
+            assert_never(event)
+
+
+# -- The way up -------------------------------------------------------------------------------------------------------
+
+
+def _opened(life: Life) -> Decision:
+    if life.phase is not Phase.NEW:
+        return life, ()
+    return life._replace(phase=Phase.IDLE), (Wake("idle", IDLE_S),)
+
+
+def _launched(life: Life, plan: Plan) -> Decision:
+    if life.plan is not None:
+        if life.plan.task_id == plan.task_id:
+            return life, ()  # an agent that has restarted may say so again
+        refusal = f"This executor already runs {life.plan.task_id}; it runs one task only."
+        return life, (Tell(plan.task_id, Status(LOST, refusal, "REASON_EXECUTOR_UNREGISTERED")),)
+    if life.phase not in (Phase.NEW, Phase.IDLE):
+        return life, (Tell(plan.task_id, Status(LOST, "This executor is about to end.")),)
+    life = life._replace(phase=Phase.PREPARING, plan=plan)
+    starting = Tell(plan.task_id, Status(STARTING, "Initializing sandbox."))
+    return life, (starting, MakeSandbox(), Wake("sandbox", SANDBOX_S))
+
+
+def _refused(life: Life, task_id: str, message: str) -> Decision:
+    if life.plan is not None:
+        if life.plan.task_id == task_id:
+            return life, ()
+        return life, (Tell(task_id, Status(LOST, f"This executor already runs {life.plan.task_id}.")),)
+    if life.phase not in (Phase.NEW, Phase.IDLE):
+        return life, ()
+    return _report(life._replace(plan=Plan(task_id)), Status(FAILED, message, "REASON_TASK_INVALID"))
+
+
+def _ready(life: Life) -> Decision:
+    """The runner owns the task: for the first time, or again after it died alone."""
+    if life.phase is not Phase.STARTING or life.plan is None:
+        return life, ()
+    is_first = not life.restarts
+    plan = life.plan
+    life = life._replace(phase=Phase.UP)
+    actions: tuple[Action, ...] = ()
+    if is_first:
+        actions = (StartChecks(),)
+        if plan.is_announced and plan.announces_early:
+            life = life._replace(is_announced=True)
+            actions += (Announce(),)
+    return _reconsider(life, actions)
+
+
+def _reconsider(life: Life, actions: tuple[Action, ...]) -> Decision:
+    """Tell RUNNING once it is true: the processes run, and the checks, if there are any, say healthy."""
+    plan = life.plan
+    if life.phase is not Phase.UP or plan is None or life.is_running or not life.has_processes:
+        return life, actions
+    if plan.is_checked and life.is_healthy is not True:
+        return life, actions
+    message = life.health if plan.is_checked else "No health-check defined, task is assumed healthy."
+    healthy = True if plan.is_checked else None
+    actions += (Tell(plan.task_id, Status(RUNNING, message, None, healthy)),)
+    life = life._replace(is_running=True)
+    if plan.is_announced and not life.is_announced:
+        life = life._replace(is_announced=True)
+        actions += (Announce(),)
+    return life, actions
+
+
+def _health(life: Life, event: HealthTold) -> Decision:
+    if life.phase not in (Phase.STARTING, Phase.UP) or life.plan is None:
+        return life, ()
+    life = life._replace(is_healthy=event.is_healthy, health=event.message)
+    if event.is_fatal:
+        return _end(life, Status(FAILED, f"Task is unhealthy: {event.message}", None, False))
+    return _reconsider(life, ())
+
+
+def _readiness(life: Life, is_ready: bool) -> Decision:
+    if life.phase is not Phase.UP or life.plan is None or not life.plan.is_announced:
+        return life, ()
+    if not life.is_running or life.is_announced is is_ready:
+        return life, ()
+    return life._replace(is_announced=is_ready), (Announce() if is_ready else Withdraw(),)
+
+
+# -- The runner -------------------------------------------------------------------------------------------------------
+
+
+def _runner_ended(life: Life, event: RunnerEnded) -> Decision:
+    if life.phase not in _WITH_RUNNER or life.plan is None:
+        return life, ()
+    if life.phase in _ENDING:
+        return _report(life, life.cause if life.cause is not None else event.otherwise)
+    if event.status is not None:
+        return _end(life._replace(runner=event.status), event.status)
+    recent = tuple(at for at in life.restarts if event.now_s - at < RESTARTS_WITHIN_S)
+    if len(recent) >= MAX_RESTARTS:
+        return _end(life._replace(runner=event.otherwise), event.otherwise)
+    life = life._replace(phase=Phase.STARTING, restarts=(*recent, event.now_s))
+    return life, (StartRunner(), Wake("start", START_S))
+
+
+# -- The way down -----------------------------------------------------------------------------------------------------
+
+
+def _kill(life: Life, status: Status, grace_s: float | None) -> Decision:
+    """End the task because somebody asked for it; asked again with less time, take less."""
+    if life.phase in _ENDING:
+        return _hurry(life, grace_s)
+    return _end(life, status, grace_s)
+
+
+def _hurry(life: Life, grace_s: float | None) -> Decision:
+    assert life.plan is not None
+    budget_s = life.budget_s if life.budget_s is not None else life.plan.kill_budget_s
+    if grace_s is None or grace_s >= budget_s:
+        return life, ()
+    life = life._replace(budget_s=grace_s)
+    if life.phase is Phase.KILLING:
+        return life, (KillTask(grace_s), Wake("stop", grace_s + FORCE_S))
+    return life, (Wake("stop", grace_s + FORCE_S),)
+
+
+def _end(life: Life, cause: Status, grace_s: float | None = None) -> Decision:
+    """Begin the end, from wherever the task is."""
+    if life.phase in _OVER or life.phase in _ENDING or life.plan is None:
+        return life, ()
+    if life.phase is Phase.PREPARING:
+        during = f"{cause.message or 'Ended'} This was during initialization."
+        state, actions = _report(life, cause._replace(message=during, reason="REASON_TASK_KILLED_DURING_LAUNCH"))
+        return state, (AbandonSandbox(), *actions)
+    stop_s = life.plan.stop_timeout_s if grace_s is None else min(life.plan.stop_timeout_s, grace_s + FORCE_S)
+    life = life._replace(cause=cause, budget_s=grace_s)
+    actions = (StopChecks(), Wake("stop", stop_s))
+    if life.is_announced:
+        life = life._replace(phase=Phase.WITHDRAWING, is_announced=False)
+        return life, (*actions, Withdraw(), Wake("withdraw", WITHDRAW_S))
+    life, more = _ask(life)
+    return life, (*actions, *more)
+
+
+def _ask(life: Life) -> Decision:
+    """The next request that asks the task to stop, or after the last of them the kill."""
+    assert life.plan is not None
+    if life.runner is not None:
+        return _report(life, life.cause if life.cause is not None else life.runner)
+    if life.farewells_said < len(life.plan.farewells):
+        path, wait_s = life.plan.farewells[life.farewells_said]
+        return life._replace(phase=Phase.ASKING), (SayFarewell(path), Wake("farewell", wait_s))
+    budget_s = life.plan.kill_budget_s if life.budget_s is None else min(life.plan.kill_budget_s, life.budget_s)
+    as_lost = life.cause is not None and life.cause.state == LOST
+    return life._replace(phase=Phase.KILLING), (KillTask(budget_s, as_lost),)
+
+
+def _farewell_said(life: Life, path: str, was_heard: bool) -> Decision:
+    """A request that was not heard is not waited for; one that was is given its time."""
+    if life.phase is not Phase.ASKING or life.plan is None or was_heard:
+        return life, ()
+    if life.plan.farewells[life.farewells_said][0] != path:
+        return life, ()
+    return _ask(life._replace(farewells_said=life.farewells_said + 1))
+
+
+def _due(life: Life, key: str) -> Decision:
+    match key:
+        case "idle" if life.phase is Phase.IDLE:
+            return life._replace(phase=Phase.CLOSED), (Close(),)
+        case "sandbox" if life.phase is Phase.PREPARING:
+            late = f"Timed out waiting for the sandbox to be made ({SANDBOX_S:.0f} s)."
+            state, actions = _report(life, Status(FAILED, late, "REASON_CONTAINER_LAUNCH_FAILED"))
+            return state, (AbandonSandbox(), *actions)
+        case "start" if life.phase is Phase.STARTING:
+            return _end(life, Status(LOST, f"Timed out waiting for the task to start ({START_S:.0f} s)."))
+        case "withdraw" if life.phase is Phase.WITHDRAWING:
+            return _ask(life)
+        case "farewell" if life.phase is Phase.ASKING:
+            return _ask(life._replace(farewells_said=life.farewells_said + 1))
+        case "stop" if life.phase in _ENDING and life.phase is not Phase.FORCING:
+            return life._replace(phase=Phase.FORCING), (ForceKill(), Wake("force", FORCE_S))
+        case "force" if life.phase is Phase.FORCING:
+            assert life.cause is not None
+            left = f"{life.cause.message or ''} Not everything of it could be ended.".strip()
+            return _report(life, life.cause._replace(message=left))
+        case "persist" if life.phase is Phase.REPORTING:
+            return _close(life)
+    return life, ()
+
+
+def _report(life: Life, status: Status) -> Decision:
+    """The last status, exactly once; the state is the runner's own where it had one before the end began."""
+    assert life.plan is not None
+    if life.runner is not None:
+        status = status._replace(state=life.runner.state)
+    told = Tell(life.plan.task_id, status)
+    return life._replace(phase=Phase.REPORTING), (told, Wake("persist", PERSISTENCE_S))
+
+
+def _close(life: Life) -> Decision:
+    return life._replace(phase=Phase.CLOSED), (Close(),)
