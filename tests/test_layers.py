@@ -15,7 +15,7 @@ OURS: Final = ("thermos", "detectors", "observer_static", "scheduler")
 
 FACTS: Final = frozenset({
     "thermos.states", "thermos.errors", "thermos.definition", "thermos.templates", "thermos.schema",
-    "thermos.records",
+    "thermos.records", "thermos.mesos",
 })  # fmt: skip
 SHELL: Final = FACTS | {"thermos.core", "thermos.formats", "thermos.checkpoints", "thermos.host"}
 ANYTHING_BUT_CLI: Final = SHELL | {
@@ -31,10 +31,9 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "thermos.errors": frozenset({"thermos.states"}),
     "thermos.definition": frozenset({"thermos.states", "thermos.errors"}),
     "thermos.templates": frozenset({"thermos.states", "thermos.errors"}),
-    "thermos.schema": frozenset(
-        {"thermos.states", "thermos.errors", "thermos.definition", "thermos.templates"}
-    ),
+    "thermos.schema": frozenset({"thermos.states", "thermos.errors", "thermos.definition", "thermos.templates"}),
     "thermos.records": frozenset({"thermos.states", "thermos.errors"}),
+    "thermos.mesos": frozenset({"thermos.states", "thermos.errors"}),
     "thermos.core": FACTS,
     "thermos.formats": FACTS,
     "thermos.config": FACTS | {"thermos.formats", "thermos.generated"},
@@ -75,6 +74,7 @@ NOT_IN_FORMATS: Final = frozenset({
 THIRD_PARTY: Final[dict[str, frozenset[str]]] = {
     "thermos.config": frozenset({"pystachio"}),
     "thermos.host.usage": frozenset({"psutil"}),
+    "thermos.executor": frozenset({"h11"}),
     "observer_static": frozenset({"jinja2", "markupsafe", "prometheus_client", "waitress", "werkzeug"}),
 }
 
