@@ -414,6 +414,9 @@ class BrowsePage:
         metadata=doc("Entries that are not listed: too many, or too deep. Counted as far as was looked.")
     )
     is_gone: bool = field(metadata=doc("The sandbox is not there any more."))
+    note: str | None = field(
+        default=None, metadata=doc("Why it is not listed, or not all of it; None: nothing is odd.")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,229 @@
+"""The end of a log, read with one seek, and the files that were put aside before it.
+
+Where logs lie, and what a process is called, are claims of a checkpoint; what lies there is its user's. See
+:mod:`observer_static.reach` for what is opened. Nothing here raises for what is on disk: what is odd is a note.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from types import TracebackType
+from typing import Final, NamedTuple
+
+from observer_static import logtext
+from observer_static.facts import TaskFacts
+from observer_static.options import AgentLinks, Options
+from observer_static.pages import Follow, Link, Log
+from observer_static.reach import Claim, NotShown, Place, below, check_name, open_place, own_claim, parts_of
+from thermos.formats import paths
+from thermos.records import RunnerHeader
+
+#: What is inline on a page, at most.
+LOG_BYTES: Final = 256 << 10
+#: Names that are looked at in the directory of a run, for rotated files.
+MAX_NAMES: Final = 10_000
+#: Rotated files that are told of.
+MAX_ROTATED: Final = 100
+#: A file that shrinks while it is read is read again so often.
+_TRIES: Final = 3
+
+
+class LogTail(NamedTuple):
+    """The end of one stream of a run."""
+
+    #: Size of the file; None: it is not there, or not shown.
+    size_bytes: int | None = None
+    #: Where *data* begins.
+    from_byte: int = 0
+    data: bytes = b""
+    #: Names of the files put aside before it, newest first.
+    rotated: tuple[str, ...] = ()
+    #: What is odd; None: nothing.
+    note: str | None = None
+    #: Directory of the run's logs as seen from the sandbox; None: it lies elsewhere, or has no usable name.
+    directory: str | None = None
+
+
+class LogDir:
+    """A task's directory of logs, held open."""
+
+    def __init__(self, place: Place | None, directory: str | None, trouble: str | None) -> None:
+        #: None: it cannot be opened, and ``trouble`` says why.
+        self.place = place
+        #: The same as seen from the sandbox; None: it lies elsewhere.
+        self.directory = directory
+        self.trouble = trouble
+
+    def __enter__(self) -> LogDir:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self.place is not None:
+            self.place.close()
+
+
+def open_logs(header: RunnerHeader | None, claim: Claim | None = None) -> LogDir | None:
+    """Where a task's logs lie; None: its header does not say. The caller closes it.
+
+    *claim*: who says so, see :func:`observer_static.reach.claim_of`; None: the caller vouches for it.
+    """
+    if header is None:
+        return None
+    sandbox = header.sandbox
+    directory = header.log_dir or (paths.default_log_dir(sandbox) if sandbox else None)
+    if not directory:
+        return None
+    if claim is None:
+        claim = own_claim()._replace(user=header.user)
+    relative = below(directory, sandbox) if sandbox else None
+    try:
+        if sandbox and relative is not None:
+            with open_place(sandbox, claim) as outer:
+                return LogDir(Place(outer.open_dir(parts_of(relative)), outer.uid), relative, None)
+        return LogDir(open_place(directory, claim, _owner(sandbox)), None, None)
+    except NotShown as error:
+        if error.is_gone:
+            return LogDir(None, relative, "the directory of logs is not there")
+        return LogDir(None, relative, f"the directory of logs cannot be shown: {error}")
+
+
+def _owner(sandbox: str | None) -> int | None:
+    try:
+        return os.stat(sandbox, follow_symlinks=False).st_uid if sandbox else None
+    except (OSError, ValueError):
+        return None
+
+
+def read_log(logs: LogDir | None, process: str, run: int, stream: str, log_bytes: int = LOG_BYTES) -> LogTail:
+    """The last *log_bytes* of *stream* of that run, from the start of a line where one is near."""
+    if logs is None:
+        return LogTail(note="the checkpoint does not say where logs lie")
+    try:
+        name = f"{check_name(process)}/{run:d}"
+    except NotShown:
+        return LogTail(note="the process has a name that no file can have")
+    directory = f"{logs.directory}/{name}" if logs.directory is not None else None
+    if logs.place is None:
+        return LogTail(note=logs.trouble, directory=directory)
+    try:
+        dir_fd = logs.place.open_dir((process, str(run)))
+    except NotShown as error:
+        note = "there are no log files of this run" if error.is_gone else f"the run's directory of logs: {error}"
+        return LogTail(note=note, directory=directory)
+    try:
+        rotated, left_out = _rotated(dir_fd, stream)
+        return _read_in(logs.place, dir_fd, stream, log_bytes, rotated, left_out)._replace(directory=directory)
+    finally:
+        os.close(dir_fd)
+
+
+def _read_in(
+    place: Place, dir_fd: int, stream: str, log_bytes: int, rotated: tuple[str, ...], left_out: str | None
+) -> LogTail:
+    try:
+        fd = place.open_in(dir_fd, stream)
+    except NotShown as error:
+        why = "the file is not there" if error.is_gone else f"not shown: {error}"
+        return LogTail(rotated=rotated, note=_joined(why, left_out))
+    try:
+        size, start, data, note = _read_end(fd, max(log_bytes, 0))
+    except OSError as error:
+        return LogTail(rotated=rotated, note=_joined(f"not readable: {error.strerror}", left_out))
+    finally:
+        os.close(fd)
+    if log_bytes <= 0 and size:
+        note = "left out to save space"
+    return LogTail(size, start, data, rotated, _joined(note, left_out))
+
+
+def _joined(*notes: str | None) -> str | None:
+    return "; ".join(note for note in notes if note) or None
+
+
+def _read_end(fd: int, log_bytes: int) -> tuple[int, int, bytes, str | None]:
+    """(size, where the data begins, the data, what is odd)."""
+    note = None
+    for _ in range(_TRIES):
+        size = os.fstat(fd).st_size
+        start = max(size - log_bytes, 0)
+        data = os.pread(fd, size - start, start) if size > start else b""
+        if len(data) == size - start:
+            break
+        note = "it was cut short while it was read"
+    if start and data:
+        skipped = logtext.start_of_tail(data)
+        start, data = start + skipped, data[skipped:]
+    return size, start, data, note
+
+
+def _rotated(dir_fd: int, stream: str) -> tuple[tuple[str, ...], str | None]:
+    """(names of the files put aside, newest first; a note if not all were looked at)."""
+    pattern = re.compile(rf"{re.escape(stream)}\.([1-9][0-9]{{0,8}})(\.gz)?", re.ASCII)
+    numbered: dict[int, str] = {}
+    note = None
+    try:
+        with os.scandir(dir_fd) as entries:
+            for count, entry in enumerate(entries):
+                if count >= MAX_NAMES:
+                    note = "its directory holds too many files to look at all"
+                    break
+                match = pattern.fullmatch(entry.name)
+                if match and entry.is_file(follow_symlinks=False):
+                    number = int(match[1])
+                    if not match[2] or number not in numbered:  # while it is compressed, both are there
+                        numbered[number] = entry.name
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # removed while we looked: it holds nothing
+            note = f"its directory is not readable: {error.strerror}"
+    names = [name for _, name in sorted(numbered.items())]
+    if len(names) > MAX_ROTATED:
+        note = _joined(note, f"{len(names) - MAX_ROTATED} older rotated files are not listed")
+    return tuple(names[:MAX_ROTATED]), note
+
+
+def to_log(tail: LogTail, stream: str, options: Options, facts: TaskFacts, *, is_live: bool = False) -> Log:
+    """*tail* as a page shows it; *is_live*: the run is its process's newest and goes on."""
+    header = facts.state.header
+    sandbox = header.sandbox if header is not None else None
+
+    def linked(name: str, text: str) -> Link:
+        if sandbox is None or tail.directory is None:
+            return Link(text=text, href=None)
+        return Link(text=text, href=options.raw_links(facts.root, facts.task_id, sandbox, f"{tail.directory}/{name}"))
+
+    notes = [tail.note]
+    shown = logtext.Shown((), None)
+    if logtext.is_binary(tail.data):
+        notes.append(logtext.binary_note(tail.data, tail.from_byte))
+    else:
+        shown = logtext.show(tail.data)
+        notes.append(shown.note)
+    raw = linked(stream, stream) if tail.size_bytes is not None else Link(text=stream, href=None)
+    return Log(
+        stream=stream,
+        size_bytes=tail.size_bytes,
+        from_byte=tail.from_byte,
+        spans=shown.spans,
+        note=_joined(*notes),
+        raw=raw,
+        rotated=tuple(linked(name, name) for name in tail.rotated),
+        follow=_follow(tail, stream, options, facts, sandbox) if is_live and facts.is_active else None,
+    )
+
+
+def _follow(tail: LogTail, stream: str, options: Options, facts: TaskFacts, sandbox: str | None) -> Follow | None:
+    if options.agent is None or sandbox is None or tail.directory is None or tail.size_bytes is None:
+        return None
+    relative = f"{tail.directory}/{stream}"
+    if AgentLinks(options.agent)(facts.root, facts.task_id, sandbox, relative) is None:
+        return None  # no agent keeps it
+    path = f"{sandbox}/{relative}"
+    return Follow(agent=options.agent, path=path, offset=tail.from_byte + len(tail.data))
