@@ -21,7 +21,7 @@ SHELL: Final = FACTS | {"thermos.core", "thermos.formats", "thermos.checkpoints"
 ANYTHING_BUT_CLI: Final = SHELL | {
     "thermos", "thermos.config", "thermos.runner", "thermos.executor", "thermos.health",
     "thermos.announce", "thermos.testing", "thermos.generated", "thermos.lean", "thermos.words",
-    "thermos.host.usage",
+    "thermos.host.usage", "thermos.host.http_client",
     "detectors", "observer_static", "scheduler",
 }  # fmt: skip
 
@@ -41,10 +41,14 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "thermos.words": FACTS | {"thermos.core"},
     "thermos.host": FACTS | {"thermos.core", "thermos.formats"},
     "thermos.host.usage": FACTS | {"thermos.core", "thermos.host"},
+    "thermos.host.http_client": frozenset({"thermos.host"}),
     "thermos.runner": SHELL | {"thermos.lean"},
-    "thermos.executor": SHELL,
-    "thermos.health": SHELL,
-    "thermos.announce": SHELL,
+    "thermos.executor": SHELL
+    | {"thermos.runner.boot", "thermos.runner.spawn", "thermos.runner.control", "thermos.words", "thermos.health"}
+    | {"thermos.config.job_json", "thermos.config.job_schema", "thermos.config.ports", "thermos.announce"}
+    | {"thermos.host.http_client", "thermos.host.usage", "observer_static", "detectors"},
+    "thermos.health": SHELL | {"thermos.host.http_client", "thermos.config.job_schema"},
+    "thermos.announce": SHELL | {"thermos.config.job_schema"},
     "thermos.cli": ANYTHING_BUT_CLI,
     "thermos.testing": ANYTHING_BUT_CLI,
     "thermos.generated": frozenset(),
@@ -75,6 +79,8 @@ THIRD_PARTY: Final[dict[str, frozenset[str]]] = {
     "thermos.config": frozenset({"pystachio"}),
     "thermos.host.usage": frozenset({"psutil"}),
     "thermos.executor": frozenset({"h11"}),
+    "thermos.host.http_client": frozenset({"h11"}),
+    "thermos.announce": frozenset({"kazoo"}),
     "observer_static": frozenset({"jinja2", "markupsafe", "prometheus_client", "waitress", "werkzeug"}),
 }
 
