@@ -174,6 +174,10 @@ class Context:
         """The runs of a process; None: it had none."""
         return self.facts.state.processes.get(name)
 
+    def line(self, text: str) -> str:
+        """A sentence made of what others wrote, secrets made unreadable."""
+        return self.options.redactor.line(text)
+
     @property
     def is_over(self) -> bool:
         """Whether nothing of the task is under way."""

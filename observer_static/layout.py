@@ -25,6 +25,9 @@ from urllib.parse import quote
 
 INDEX: Final = "index.html"
 FINISHED: Final = "finished.html"
+#: A task's definition and its sandbox, below the task's directory; the task itself is ``INDEX``.
+RAW: Final = "raw.html"
+BROWSE: Final = "browse.html"
 #: Directory of a task's pages within its sandbox.
 PAGES_NAME: Final = ".thermos-pages"
 
