@@ -123,6 +123,7 @@ class Request:
         self._status = 0
         self._location = ""
         self._is_cut = False
+        self._has_answered = False
         self._loop.watch(self._socket.fileno(), self._readable, self._writable)
 
     # -- Talking ---------------------------------------------------------------------------------------------------
@@ -147,12 +148,16 @@ class Request:
         except OSError as error:
             self._fail(f"the connection broke ({error.strerror})")
             return
+        self._has_answered |= bool(data)
         try:
             self._connection.receive_data(data)
             while self._take(self._connection.next_event()):
                 pass
         except h11.RemoteProtocolError as error:
-            self._fail(f"what it answered is no HTTP ({error})" if data else "it hung up without an answer")
+            if data:
+                self._fail(f"what it answered is no HTTP ({error})")
+            else:
+                self._fail("it hung up within its answer" if self._has_answered else "it hung up without an answer")
 
     def _take(self, event: object) -> bool:
         """Take in one event; whether to ask for the next."""
