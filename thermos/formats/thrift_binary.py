@@ -39,13 +39,17 @@ _FIXED: Final = {BOOL: 1, BYTE: 1, DOUBLE: 8, I16: 2, I32: 4, I64: 8}
 
 
 class ThriftError(ValueError):
-    """The bytes are no struct; says at which offset within them."""
+    """The bytes are no struct; says at which offset within them (``offset``, where it is known)."""
+
+    def __init__(self, reason: str, offset: int | None = None) -> None:
+        self.offset = offset
+        super().__init__(reason)
 
 
 class Field:
     """One field of a struct: its id, the attribute that holds it, its Thrift type."""
 
-    __slots__ = ("convert", "doc", "id", "name", "struct", "type")
+    __slots__ = ("convert", "doc", "id", "name", "of", "struct", "type")
 
     def __init__(
         self,
@@ -54,12 +58,14 @@ class Field:
         type: int,
         struct: StructType | None = None,
         convert: Callable[[Any], Any] | None = None,
+        of: int = I64,
     ) -> None:
         self.id = id
         self.name = name
         self.type = type
-        self.struct = struct  # of a STRUCT
+        self.struct = struct  # of a STRUCT, and of the structs in a LIST or SET
         self.convert = convert  # raw value → what the attribute holds; ValueError on one unknown to it
+        self.of = of  # type of what a LIST or SET holds, or of a MAP's values (its keys are strings)
 
 
 class StructType:
@@ -101,15 +107,32 @@ def encode_struct(struct: StructType, value: Sequence[Any]) -> bytes:
         elif kind == STRUCT:
             assert field.struct is not None
             parts.append(encode_struct(field.struct, item))
-        elif kind == MAP:  # map<string, i64>, the only one there is
-            parts.append(_MAP_HEAD.pack(STRING, I64, len(item)))
+        elif kind == MAP:
+            parts.append(_MAP_HEAD.pack(STRING, field.of, len(item)))
             for key in sorted(item):
                 raw = key.encode("utf-8", "surrogatepass")
-                parts.append(_I32.pack(len(raw)) + raw + _I64.pack(item[key]))
+                parts.append(_I32.pack(len(raw)) + raw + _encode_value(field.of, None, item[key]))
+        elif kind in (LIST, SET):
+            parts.append(_LIST_HEAD.pack(field.of, len(item)))
+            parts.extend(_encode_value(field.of, field.struct, one) for one in item)
         else:
             raise ThriftError(f"no encoding for Thrift type {kind}")
     parts.append(b"\x00")
     return b"".join(parts)
+
+
+def _encode_value(kind: int, struct: StructType | None, value: Any) -> bytes:
+    """One item of a list or set, or one value of a map."""
+    if kind == STRING:
+        raw: bytes = value.encode("utf-8", "surrogatepass")
+        return _I32.pack(len(raw)) + raw
+    if kind == I32:
+        return _I32.pack(value)
+    if kind == I64:
+        return _I64.pack(value)
+    if kind == STRUCT and struct is not None:
+        return encode_struct(struct, value)
+    raise ThriftError(f"no encoding for Thrift type {kind} in a container")
 
 
 def decode_struct(struct: StructType, data: bytes, offset: int, depth: int = 0) -> tuple[Any, int]:
@@ -143,19 +166,23 @@ def decode_struct(struct: StructType, data: bytes, offset: int, depth: int = 0) 
             elif kind == STRUCT:
                 assert field.struct is not None
                 value, offset = decode_struct(field.struct, data, offset, depth + 1)
+            elif kind == MAP:
+                value, offset = _map(field.of, data, offset, depth)
+            elif kind in (LIST, SET):
+                value, offset = _items(field, data, offset, depth)
             else:
-                value, offset = _string_to_i64(data, offset, depth)
+                raise ThriftError(f"no decoding for Thrift type {kind}", offset)
             if field.convert is not None:
                 try:
                     value = field.convert(value)
                 except ValueError as error:
-                    raise ThriftError(f"{struct.name}.{field.name}: {error}") from None
+                    raise ThriftError(f"{struct.name}.{field.name}: {error}", offset) from None
             values[position] = value
     except (IndexError, StructError):
-        raise ThriftError(f"{struct.name} ends early at byte {offset}") from None
+        raise ThriftError(f"{struct.name} ends early at byte {offset}", offset) from None
     except UnicodeDecodeError as error:
         detail = f"{struct.name} holds a string that is not UTF-8 near byte {offset}: {error}"
-        raise ThriftError(detail) from None
+        raise ThriftError(detail, offset) from None
     return struct.factory(*values), offset + 1
 
 
@@ -163,35 +190,61 @@ def _string(data: bytes, offset: int) -> tuple[str, int]:
     size = _I32.unpack_from(data, offset)[0]
     end = offset + 4 + size
     if size < 0 or end > len(data):
-        raise ThriftError(f"a string of {size} bytes at byte {offset} does not fit")
+        raise ThriftError(f"a string of {size} bytes at byte {offset} does not fit", offset)
     return data[offset + 4 : end].decode("utf-8", "surrogatepass"), end
 
 
-def _string_to_i64(data: bytes, offset: int, depth: int) -> tuple[dict[str, int] | None, int]:
-    key_kind, value_kind, count = _MAP_HEAD.unpack_from(data, offset)
+def _map(value_kind: int, data: bytes, offset: int, depth: int) -> tuple[dict[str, Any] | None, int]:
+    key_kind, found_kind, count = _MAP_HEAD.unpack_from(data, offset)
     if count < 0:
-        raise ThriftError(f"a map of {count} entries at byte {offset}")
-    if (key_kind, value_kind) != (STRING, I64):  # an empty map may name any types
+        raise ThriftError(f"a map of {count} entries at byte {offset}", offset)
+    if (key_kind, found_kind) != (STRING, value_kind):  # an empty map may name any types
         return ({} if count == 0 else None), skip(MAP, data, offset, depth)
     offset += 6
-    result = {}
+    result: dict[str, Any] = {}
     for _ in range(count):
         key, offset = _string(data, offset)
-        result[key] = _I64.unpack_from(data, offset)[0]
-        offset += 8
+        result[key], offset = _value(value_kind, None, data, offset, depth)
     return result, offset
+
+
+def _items(field: Field, data: bytes, offset: int, depth: int) -> tuple[tuple[Any, ...] | None, int]:
+    found_kind, count = _LIST_HEAD.unpack_from(data, offset)
+    if count < 0:
+        raise ThriftError(f"a container of {count} entries at byte {offset}", offset)
+    if found_kind != field.of:
+        return (() if count == 0 else None), skip(LIST, data, offset, depth)
+    offset += 5
+    result = []
+    for _ in range(count):
+        value, offset = _value(field.of, field.struct, data, offset, depth)
+        result.append(value)
+    return tuple(result), offset
+
+
+def _value(kind: int, struct: StructType | None, data: bytes, offset: int, depth: int) -> tuple[Any, int]:
+    """One item of a list or set, or one value of a map."""
+    if kind == STRING:
+        return _string(data, offset)
+    if kind == I64:
+        return _I64.unpack_from(data, offset)[0], offset + 8
+    if kind == I32:
+        return _I32.unpack_from(data, offset)[0], offset + 4
+    if kind == STRUCT and struct is not None:
+        return decode_struct(struct, data, offset, depth + 1)
+    raise ThriftError(f"no decoding for Thrift type {kind} in a container", offset)
 
 
 def skip(kind: int, data: bytes, offset: int, depth: int = 0) -> int:
     """The offset behind a value of type *kind*. Raises ThriftError, IndexError or struct.error."""
     if depth > MAX_DEPTH:
-        raise ThriftError(f"nested more than {MAX_DEPTH} deep at byte {offset}")
+        raise ThriftError(f"nested more than {MAX_DEPTH} deep at byte {offset}", offset)
     if kind in _FIXED:
         offset += _FIXED[kind]
     elif kind == STRING:
         size = _I32.unpack_from(data, offset)[0]
         if size < 0:
-            raise ThriftError(f"a string of {size} bytes at byte {offset}")
+            raise ThriftError(f"a string of {size} bytes at byte {offset}", offset)
         offset += 4 + size
     elif kind == STRUCT:
         while (inner := data[offset]) != STOP:
@@ -204,18 +257,18 @@ def skip(kind: int, data: bytes, offset: int, depth: int = 0) -> int:
         item_kind, count = _LIST_HEAD.unpack_from(data, offset)
         offset = _skip_many((item_kind,), count, data, offset + 5, depth)
     else:
-        raise ThriftError(f"no Thrift type has the number {kind} (byte {offset})")
+        raise ThriftError(f"no Thrift type has the number {kind} (byte {offset})", offset)
     if offset > len(data):
-        raise ThriftError(f"a value ends at byte {offset}, behind the end of the data")
+        raise ThriftError(f"a value ends at byte {offset}, behind the end of the data", offset)
     return offset
 
 
 def _skip_many(kinds: tuple[int, ...], count: int, data: bytes, offset: int, depth: int) -> int:
     if count < 0:
-        raise ThriftError(f"a container of {count} entries at byte {offset}")
+        raise ThriftError(f"a container of {count} entries at byte {offset}", offset)
     for _ in range(count):
         if offset > len(data):
-            raise ThriftError(f"a container ends behind the end of the data (byte {offset})")
+            raise ThriftError(f"a container ends behind the end of the data (byte {offset})", offset)
         for kind in kinds:
             offset = skip(kind, data, offset, depth + 1)
     return offset

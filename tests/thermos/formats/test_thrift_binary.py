@@ -265,6 +265,46 @@ def test_damaged_bytes_give_a_value_or_the_documented_error(value: Everything, d
 
 
 def test_a_type_that_cannot_be_written_is_refused() -> None:
-    broken = StructType(Inner, [Field(1, "text", thrift.SET)])
-    with pytest.raises(ThriftError, match="no encoding"):
-        encode_struct(broken, Inner("x"))
+    for field in (Field(1, "text", thrift.BYTE), Field(1, "text", thrift.SET, of=thrift.DOUBLE)):
+        with pytest.raises(ThriftError, match="no encoding"):
+            encode_struct(StructType(Inner, [field]), Inner("x"))
+
+
+def test_a_type_that_cannot_be_read_is_refused() -> None:
+    for field, data in (
+        (Field(1, "text", thrift.BYTE), b"\x03\0\1\0\0"),
+        (Field(1, "text", thrift.LIST, of=thrift.BYTE), b"\x0f\0\1\x03\0\0\0\1\0\0"),
+    ):
+        with pytest.raises(ThriftError, match="no decoding"):
+            decode_struct(StructType(Inner, [field]), data, 0)
+
+
+class Holder(NamedTuple):
+    numbers: tuple[int, ...] | None
+    words: tuple[str, ...] | None
+    inner: tuple[Inner, ...] | None
+    names: dict[str, str] | None
+    ports: dict[str, int] | None
+
+
+def test_containers_come_back_and_those_of_other_types_are_passed_over() -> None:
+    struct_type = StructType(
+        Holder,
+        [
+            Field(1, "numbers", thrift.LIST),
+            Field(2, "words", thrift.SET, of=thrift.STRING),
+            Field(3, "inner", thrift.LIST, StructType(Inner, [Field(1, "text", thrift.STRING)]), of=thrift.STRUCT),
+            Field(4, "names", thrift.MAP, of=thrift.STRING),
+            Field(5, "ports", thrift.MAP, of=thrift.I32),
+        ],
+    )
+    holder = Holder((1, -2), ("b", "a"), (Inner("x"), Inner(None)), {"a": "b"}, {"http": 80})
+    data = encode_struct(struct_type, holder)
+    assert decode_struct(struct_type, data, 0) == (holder, len(data))
+    empty = Holder((), (), (), {}, {})
+    assert decode_struct(struct_type, encode_struct(struct_type, empty), 0)[0] == empty
+    other = StructType(Holder, [Field(id, name, kind) for id, (name, kind) in enumerate(
+        [("numbers", thrift.LIST), ("words", thrift.SET), ("inner", thrift.LIST), ("names", thrift.MAP),
+         ("ports", thrift.MAP)], 1)])  # fmt: skip
+    assert decode_struct(other, data, 0) == (Holder((1, -2), None, None, None, None), len(data))
+    assert decode_struct(other, encode_struct(struct_type, empty), 0)[0] == empty
