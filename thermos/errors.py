@@ -39,6 +39,7 @@ class ExitCode(IntEnum):
     NEWER_FORMAT = 108, "The checkpoint was written by a newer version of this software."
     UNSUPPORTED_SYSTEM = 109, "This kernel is too old, or not Linux."
     NO_SPACE = 110, "No space left, or a quota is exceeded, where the task's first records must go."
+    PLUGIN = 111, "A plug-in does not work; the message says which, and which distribution it is from."
     INTERRUPTED = 130, "Stopped by Ctrl-C before anything was started."
 
 

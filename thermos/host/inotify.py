@@ -22,8 +22,10 @@ IN_CREATE: Final = 0x100
 IN_DELETE: Final = 0x200
 IN_DELETE_SELF: Final = 0x400
 IN_MOVE_SELF: Final = 0x800
-IN_IGNORED: Final = 0x8000
 IN_Q_OVERFLOW: Final = 0x4000
+IN_IGNORED: Final = 0x8000
+IN_ONLYDIR: Final = 0x1000000
+IN_MASK_ADD: Final = 0x20000000
 #: What changes what a directory holds, or a file in it.
 CHANGES: Final = IN_MODIFY | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF
 #: How long one wait lasts where there is no inotify.
@@ -44,11 +46,12 @@ class Event(NamedTuple):
 class Watcher:
     """Waits for changes below the paths it was told to watch.
 
-    ``fallback`` is None, or why there is no inotify: ``wait`` then returns after POLL_S at the latest.
+    ``fallback`` is None, or why there is no inotify: ``wait`` then returns after *poll_s* at the latest.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, poll_s: float = POLL_S) -> None:
         self.fallback: str | None = None
+        self._poll_s = poll_s
         self._fd = -1
         try:
             self._libc = ctypes.CDLL(None, use_errno=True)
@@ -60,15 +63,19 @@ class Watcher:
         """Watch *path* (or an open descriptor) and return the watch's number. None: it cannot be watched."""
         if self._fd < 0:
             return None
-        name = f"/proc/self/fd/{path}" if isinstance(path, int) else path
         try:
-            watch = self._check(self._libc.inotify_add_watch(self._fd, os.fsencode(name), mask))
+            return self.add(path, mask)
         except FileNotFoundError:
             return None
         except OSError as error:
+            name = f"/proc/self/fd/{path}" if isinstance(path, int) else path
             self.fallback = f"inotify cannot watch {name} ({error.strerror})"
             return None
-        return watch
+
+    def add(self, path: str | int, mask: int) -> int:
+        """Watch *path* (or an open descriptor) and return the watch's number. Raises OSError; polls for no reason."""
+        name = f"/proc/self/fd/{path}" if isinstance(path, int) else path
+        return self._check(self._libc.inotify_add_watch(self._fd, os.fsencode(name), mask))
 
     def unwatch(self, watch: int) -> None:
         """Watch it no longer; nothing if it is gone already."""
@@ -81,10 +88,10 @@ class Watcher:
         Returns early when one of the descriptors *also* can be read.
         """
         if self.fallback is not None:
-            timeout_s = POLL_S if timeout_s is None else min(timeout_s, POLL_S)
+            timeout_s = self._poll_s if timeout_s is None else min(timeout_s, self._poll_s)
         fds = [*([self._fd] if self._fd >= 0 else []), *also]
         if not fds:
-            time.sleep(timeout_s if timeout_s is not None else POLL_S)
+            time.sleep(timeout_s if timeout_s is not None else self._poll_s)
             return []
         poll = select.poll()
         for fd in fds:

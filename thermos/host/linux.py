@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
 from collections.abc import Iterable
 from typing import Final
 
@@ -121,6 +122,13 @@ def read_signals(fd: int) -> list[tuple[int, int, int]]:
     except BlockingIOError:
         return []
     return [(signo, pid, uid) for signo, _, _, pid, uid in _SIGINFO.iter_unpack(data)]
+
+
+def filesystem_type(fd: int) -> int:
+    """``f_type`` of the file system in which *fd* lies; what the numbers mean, statfs(2) says. Raises OSError."""
+    buffer = ctypes.create_string_buffer(256)  # struct statfs is 120 bytes; its first word is the type
+    _check(_libc.fstatfs(fd, buffer), "fstatfs")
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) & 0xFFFFFFFF
 
 
 def openat2(dir_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
