@@ -45,11 +45,10 @@ _TOKEN: Final = re.compile(
     rf"|[\x01-\x07\x0b-\x1f\x7f-\x9f{_BIDI}]"
     r")"
 )
-#: Sequences that may have begun before a tail, for finding a place to start.
-_SEQUENCE: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
-    r"|\x1b[ -/]*[0-~]?"
-)
+#: The same in bytes, for finding a place to start that is in none.
+_SEQUENCE: Final = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]?|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?")
+#: A sequence that began before a tail is over after so many bytes, but for the strings.
+_BEHIND_BYTES: Final = 64
 #: C0 that says nothing when it is shown: bell, and the switches between character sets.
 _SILENT: Final = "\x07\x0e\x0f"
 
@@ -108,15 +107,12 @@ class _Screen:
     def put_as(self, text: str, classes: str) -> None:
         if not text:
             return
-        if classes != self._classes:
-            if text == "\n":
-                self._texts.append(text)  # a line end has no look: one span may go over many lines
-                return
+        if text == "\n":
+            classes = self._classes  # a line end has no look: one span may go over many lines
+        if classes != self._classes or not self._pieces:
             self._texts = []
             self._pieces.append((self._texts, classes))
             self._classes = classes
-        elif not self._pieces:
-            self._pieces.append((self._texts, classes))
         self._texts.append(text)
 
     def dress(self, parameters: str) -> None:
@@ -238,16 +234,22 @@ def _merged(pieces: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def start_of_tail(data: bytes) -> int:
-    """Where to begin with *data*, which was cut out of a log anywhere: at a line if one begins near, else at a
-    character that is in no control sequence, as far as can be seen."""
+    """Where to begin with *data*, which was cut out of a log anywhere.
+
+    At a line if one begins near, else at a character that is in no control sequence, as far as can be told.
+    """
     head = data[:NEAR_BYTES]
-    line = head.find(b"\n") + 1
-    if not line:
-        line = head.rfind(b"\r") + 1  # in a progress bar, as good as a line
+    line = head.find(b"\n") + 1 or head.rfind(b"\r") + 1  # in a progress bar, a return is as good as a line end
     if line:
         return line
-    at = 0
-    while at < min(len(head), 3) and 0x80 <= head[at] <= 0xBF:
+    at = _BEHIND_BYTES if b"\x1b" in head and len(data) > NEAR_BYTES else 0
+    for sequence in _SEQUENCE.finditer(head):
+        if sequence.start() >= at:
+            break
+        at = max(at, sequence.end())
+    for byte in head[at : at + 3]:  # the rest of a character
+        if not 0x80 <= byte <= 0xBF:
+            break
         at += 1
     return at
 
