@@ -17,6 +17,7 @@ from observer_static.context import (
     shown_lines,
     usage_of,
 )
+from observer_static.logtext import spans
 from thermos.core.explain import ProcessView, Stage, ending
 from thermos.core.state import Run
 from thermos.formats import paths
@@ -24,6 +25,8 @@ from thermos.records import DeathCertificate
 from thermos.states import ProcessState
 from thermos.words import how_it_ended, process_words, signal_name
 
+#: Of a death certificate's last lines of stderr.
+MAX_STDERR: Final = 4096
 #: A command is shown this far; its definition has the rest.
 MAX_CMDLINE: Final = 32_000
 #: Processes that one is ordered behind, told by name.
@@ -123,15 +126,15 @@ def raw_log_href(context: Context, name: str, run: int, stream: str, start: str)
 def raw_href(context: Context, path: str, start: str, is_directory: bool = False) -> str | None:
     """A file that a record names, as a link from the page at *start*."""
     facts = context.facts
-    links = context.options.raw_links.on_page(start)
+    links = context.options.raw_links.on_page(context.prefix + start)
     sandbox = facts.state.header.sandbox if facts.state.header is not None else None
     if sandbox and path.startswith(f"{sandbox}/") and not is_directory:
         return links(facts.root, facts.task_id, sandbox, path[len(sandbox) + 1 :])
     return links.absolute(path, is_directory)
 
 
-def run_row(context: Context, plan: Plan, name: str, run: Run, start: str) -> pages.RunRow:
-    """One run in the list of a process's runs."""
+def run_row(context: Context, plan: Plan, name: str, run: Run, start: str, with_stderr: bool = False) -> pages.RunRow:
+    """One run in the list of a process's runs; *with_stderr*: and the last lines that it wrote there."""
     how = ending(run)
     if how is not None:
         words = how_it_ended(how, run.state, context.line(run.reason) if run.reason else None)
@@ -151,14 +154,15 @@ def run_row(context: Context, plan: Plan, name: str, run: Run, start: str) -> pa
         return_code=run.return_code,
         stdout=stream_link(context, plan, name, run, "stdout", start),
         stderr=stream_link(context, plan, name, run, "stderr", start),
-        certificate=certificate(run.certificate),
+        certificate=certificate(run.certificate, with_stderr),
     )
 
 
-def certificate(found: DeathCertificate | None) -> pages.Certificate | None:
+def certificate(found: DeathCertificate | None, with_stderr: bool = False) -> pages.Certificate | None:
     """How a run ended, as pages show it; None: nothing is recorded."""
     if found is None:
         return None
+    tail = (found.stderr_tail or "")[-MAX_STDERR:] if with_stderr else ""
     return pages.Certificate(
         signal=signal_name(found.signal) if found.signal is not None else None,
         is_core_dumped=found.core_dumped,
@@ -167,7 +171,7 @@ def certificate(found: DeathCertificate | None) -> pages.Certificate | None:
         user_cpu_s=finite(found.user_cpu_s),
         system_cpu_s=finite(found.system_cpu_s),
         killed_by=shown(found.killed_by) if found.killed_by is not None else None,
-        stderr=(),
+        stderr=spans(tail.encode("utf-8", "replace")),
         stderr_note=shown(found.stderr_note, MAX_SENTENCE) if found.stderr_note is not None else None,
     )
 

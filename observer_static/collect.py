@@ -1,0 +1,110 @@
+"""From what lies on disk to what pages show: every page of a task, and its row on the host's index.
+
+Nothing here is rendered or written, and nothing that lies on disk raises: records are claims, and what is odd is said
+on the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from observer_static import layout
+from observer_static.budget import OlderRun, Plan, Spare, plan, room_bytes
+from observer_static.charts import sane_time
+from observer_static.collect_logs import browse_page, has_logs, log_page, process_page
+from observer_static.collect_task import by_importance, raw_page, relinked, reserved_of, row_of, task_page
+from observer_static.context import Context
+from observer_static.facts import TaskFacts
+from observer_static.options import Options
+from observer_static.pages import Health, Page, TaskRow
+from observer_static.reach import claim_of
+from observer_static.sizes import page_bytes
+from observer_static.tails import LogDir, open_logs
+from thermos.states import ProcessState
+
+if TYPE_CHECKING:
+    from observer_static.history import UsagePoint
+    from thermos.host.usage import TaskUsage
+
+#: Older runs whose logs are looked for.
+_MOST_LOOKS = 100
+
+
+def task_row(
+    facts: TaskFacts,
+    usage: TaskUsage | None,
+    options: Options,
+    key: str | None,
+    pages_kept: bool,
+    start: str = layout.INDEX,
+) -> TaskRow:
+    """The task's row on the index page at *start*; *key*: name of its directory of pages, if those are kept."""
+    return row_of(Context(facts, options, 0.0, usage), key, pages_kept, start)
+
+
+def task_pages(
+    facts: TaskFacts,
+    options: Options,
+    now_s: float,
+    usage: TaskUsage | None = None,
+    history: Sequence[UsagePoint] = (),
+    health: Health | None = None,
+    prefix: str = "",
+) -> Iterator[Page]:
+    """Every page of a task, its own first; the path of each begins with *prefix*.
+
+    Together they take no more than ``options.max_bytes`` and a hundredth of the task's disk when they are rendered.
+    """
+    context = Context(facts, options, now_s, usage, prefix)
+    room = room_bytes(options.max_bytes, reserved_of(context).disk_bytes)
+    own = task_page(context, history, health, room)
+    raw = raw_page(context)
+    header = facts.state.header
+    claim = claim_of(facts.root, facts.task_id, header)
+    with open_logs(header, claim) or nullcontext(None) as logs:
+        chosen = plan(
+            room - page_bytes(own),
+            page_bytes(raw) if raw is not None else None,
+            header is not None and bool(header.sandbox),
+            [view.name for view in by_importance(context)],
+            _older(context, logs),
+        )
+        yield relinked(context, chosen, own)
+        yield from _processes(context, chosen, logs)
+    if raw is not None and chosen.has_raw:
+        yield raw
+    if header is not None and header.sandbox and chosen.browse_bytes:
+        yield browse_page(context, header.sandbox, claim, chosen.browse_bytes)
+
+
+def _older(context: Context, logs: LogDir | None) -> list[OlderRun]:
+    """Runs before the newest of each process whose logs are there, newest first."""
+    if logs is None or logs.place is None:
+        return []
+    found = [
+        OlderRun(name, run.number, sane_time(run.start_time) or 0.0)
+        for name, history in context.facts.state.processes.items()
+        for run in history.runs[-1 - _MOST_LOOKS : -1]
+        if run.state is not ProcessState.WAITING
+    ]
+    found.sort(key=lambda run: run.start_s, reverse=True)
+    return [run for run in found[:_MOST_LOOKS] if has_logs(logs, run.process, run.number)]
+
+
+def _processes(context: Context, chosen: Plan, logs: LogDir | None) -> Iterator[Page]:
+    spare = Spare(chosen.spare_bytes)
+    left = len(chosen.processes) + len(chosen.logs)
+    for name in chosen.processes:
+        left -= 1
+        page: Page = process_page(context, chosen, context.views[name], logs, spare.offer(left > 0))
+        spare.take(page_bytes(page))
+        yield page
+    for name, number in chosen.logs:
+        left -= 1
+        history = context.facts.state.processes[name]
+        run = next(run for run in reversed(history.runs) if run.number == number)
+        page = log_page(context, chosen, name, run, logs, spare.offer(left > 0))
+        spare.take(page_bytes(page))
+        yield page
