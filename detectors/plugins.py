@@ -8,7 +8,6 @@ finds tasks takes ``--detector NAME:KEY=VALUE,…``. How to write one: ``docs/de
 from __future__ import annotations
 
 import argparse
-import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -191,6 +190,8 @@ def _words(error: BaseException) -> str:
 
 def _check_options(factory: Callable[..., Any], name: str, options: Mapping[str, str]) -> None:
     """Nothing, if *factory* takes *options*. Raises DetectorUnknown with those that it takes."""
+    import inspect  # as dear as a small command's start
+
     try:
         signature = inspect.signature(factory)
     except (TypeError, ValueError):  # of one that is not written in Python, nothing can be known

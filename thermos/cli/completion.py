@@ -59,7 +59,7 @@ _thermos() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} verb= flags= words= files= index
     for ((index = 1; index < COMP_CWORD; index++)); do
         case ${{COMP_WORDS[index]}} in
-        --root | --mesos-root) ((index++)) ;;
+        --root | --mesos-root | --detector) ((index++)) ;;
         -*) ;;
         *) verb=${{COMP_WORDS[index]}}; break ;;
         esac
@@ -73,7 +73,7 @@ _thermos() {{
     esac
     case $verb in
         '')
-            flags="--root --mesos-root --help --version"
+            flags="--root --mesos-root --detector --help --version"
             words="{" ".join(NAMES)}"
             ;;
 {body}
@@ -138,6 +138,7 @@ _thermos() {{
     )
     _arguments -C '--root[checkpoint root]:path:_files -/' \\
         '--mesos-root[work directory of a Mesos agent]:path:_files -/' \\
+        '*--detector[finder of checkpoint roots]:finder:' \\
         '1:verb:->verb' '*::argument:->argument'
     case $state in
     verb) _describe verb verbs ;;

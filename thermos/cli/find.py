@@ -8,13 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from detectors.roots import (
-    DEFAULT_MESOS_ROOT,
-    ChainedPathDetector,
-    FixedPathDetector,
-    MesosPathDetector,
-    PathDetector,
-)
+from detectors import plugins
 from thermos.checkpoints import list_tasks
 from thermos.errors import ExitCode, TaskNotFound, ThermosError
 from thermos.formats import paths
@@ -34,18 +28,12 @@ class PatternInvalid(ThermosError):
     exit_code = ExitCode.USAGE
 
 
-def detector(args: argparse.Namespace) -> PathDetector:
-    """The roots that the command line names."""
-    mesos = MesosPathDetector(args.mesos_root or DEFAULT_MESOS_ROOT)
-    return ChainedPathDetector(FixedPathDetector(args.root), mesos)
-
-
 def places(args: argparse.Namespace) -> str:
     """Where was looked, in words; also where we may not look."""
-    text = f"{args.root} and {args.mesos_root or DEFAULT_MESOS_ROOT}"
+    text = plugins.places(args)
     closed = [
         directory
-        for root in detector(args).get_paths()
+        for root in plugins.from_options(args).get_paths()
         for directory in (root, paths.task_dir(root, paths.ACTIVE), paths.task_dir(root, paths.FINISHED))
         if os.path.isdir(directory) and not os.access(directory, os.R_OK | os.X_OK)
     ]
@@ -79,7 +67,7 @@ class Patterns:
 def find_tasks(args: argparse.Namespace, patterns: Patterns) -> list[Found]:
     """All tasks that *patterns* mean: active ones first, by id within. One being moved counts as finished."""
     found: dict[tuple[str, str], Found] = {}
-    for root in detector(args).get_paths():
+    for root in plugins.from_options(args).get_paths():
         for where, task_id in list_tasks(root):
             if patterns.match(task_id):
                 found[root, task_id] = Found(root, task_id, where == paths.ACTIVE)

@@ -10,7 +10,7 @@ from thermos.cli import verb as verbs
 from thermos.errors import ExitCode, ThermosError
 
 #: Options that may stand before the verb and take a value.
-_GLOBAL: Final = ("--root", "--mesos-root", "--mesos_root")
+_GLOBAL: Final = ("--root", "--mesos-root", "--mesos_root", "--detector")
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], str | None, list[str]]:

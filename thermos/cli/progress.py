@@ -6,8 +6,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from detectors.roots import default_root
 from thermos.cli.show import clean, coloured, duration, has_colour, table
-from thermos.cli.verb import default_root
 from thermos.core.explain import ending
 from thermos.core.state import History, RunnerState
 from thermos.errors import IllegalMove

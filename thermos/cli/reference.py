@@ -58,7 +58,7 @@ Of `thermos` and `thermos_runner`. 101 to 105 are those of Aurora's runner.
 _CLI_HEAD: Final = """\
 # The `thermos` command
 
-    thermos [--root PATH] [--mesos-root PATH] VERB ...
+    thermos [--root PATH] [--mesos-root PATH] [--detector NAME[:KEY=VALUE,...]] VERB ...
 
 Options may stand before the verb or after it. Results go to stdout, everything else to stderr. Away from a
 terminal the output of `status`, `read`, `inspect`, `kill` and `tail` has the form that Aurora's `thermos`

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
+from detectors.roots import default_state_dir
 from thermos.cli.taskargs import add_config, load_task
-from thermos.cli.verb import Verb, default_state_dir
+from thermos.cli.verb import Verb
 from thermos.errors import ExitCode, NotPermitted
 
 #: Where tasks of root get their sandboxes unless ``--sandbox`` says otherwise.

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
+from detectors.plugins import add_options
+from detectors.roots import default_root
 from thermos.errors import ExitCode
 
 #: Every verb, in the order in which help shows them; ``thermos.cli.NAME`` is its module.
@@ -57,38 +59,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(ExitCode.USAGE, f"{self.prog}: {message}; `{self.prog} --help` explains\n")
 
 
-def default_state_dir() -> str:
-    """Where an unprivileged user's tasks are kept: ``thermos`` below the XDG state directory."""
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return os.path.join(base, "thermos")
-
-
-def default_root() -> str:
-    """The checkpoint root unless ``--root`` names one."""
-    from detectors.roots import DEFAULT_ROOT
-
-    return DEFAULT_ROOT if os.geteuid() == 0 else default_state_dir()
-
-
-def add_roots(parser: argparse.ArgumentParser, mesos: bool = True) -> None:
-    """The options that every verb understands, before its name as well as after it."""
-    group = parser.add_argument_group("where tasks are looked for")
-    group.add_argument(
-        "--root",
-        metavar="PATH",
-        default=None,
-        help="checkpoint root; default: /var/run/thermos as root, else $XDG_STATE_HOME/thermos "
-        "or ~/.local/state/thermos",
-    )
-    group.add_argument(
-        "--mesos-root",
-        "--mesos_root",
-        metavar="PATH",
-        default=None,
-        help="work directory of a Mesos agent, whose sandboxes are searched too; default: /var/lib/mesos",
-    )
-
-
 def build_parser(verb: Verb) -> argparse.ArgumentParser:
     """The parser of one verb, with its example and exit codes behind the options."""
     codes = "\n".join(f"  {int(code):>3}  {code.doc}" for code in verb.exit_codes)
@@ -104,7 +74,7 @@ def build_parser(verb: Verb) -> argparse.ArgumentParser:
         **options,
     )
     verb.configure(parser)
-    add_roots(parser)
+    add_options(parser)
     return parser
 
 

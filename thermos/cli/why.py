@@ -6,13 +6,14 @@ import argparse
 import os
 import time
 
+from detectors.roots import default_root
 from thermos.checkpoints import TaskCheckpoint, is_owned
 from thermos.cli.find import Found, find_task
 from thermos.cli.live import definition
 from thermos.cli.show import clean, coloured, has_colour, print_json, tell
 from thermos.cli.status import read
 from thermos.cli.terminal import clean_bytes, clean_text
-from thermos.cli.verb import Verb, default_root
+from thermos.cli.verb import Verb
 from thermos.core.explain import Explanation, ProcessView, Stage, explain
 from thermos.errors import ExitCode
 from thermos.formats import paths

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from detectors.roots import default_root
 from tests.thermos.cli.command import environment, success, thermos, write_task
 from thermos.cli.main import split
-from thermos.cli.verb import NAMES, build_parser, default_root, load
+from thermos.cli.verb import NAMES, build_parser, load
 from thermos.errors import ExitCode
 
 
