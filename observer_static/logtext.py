@@ -17,7 +17,17 @@ from typing import Final, NamedTuple
 from observer_static.pages import Span
 from observer_static.sgr import CLASSES, MAX_CHARS, PLAIN, classes_of, dressed
 
-__all__ = ["CLASSES", "Shown", "binary_note", "is_binary", "show", "spans", "start_of_tail", "visible_name"]
+__all__ = [
+    "CLASSES",
+    "Shown",
+    "binary_note",
+    "is_binary",
+    "show",
+    "spans",
+    "start_of_tail",
+    "visible_name",
+    "whole_characters",
+]
 
 #: What a span costs in a page beside its text: ``<span class="fg12 bg3 b"></span>``, about.
 _SPAN_BYTES: Final = 30
@@ -252,6 +262,18 @@ def start_of_tail(data: bytes) -> int:
             break
         at += 1
     return at
+
+
+def whole_characters(data: bytes) -> int:
+    """How much of *data* to show when more may follow: all, but for the beginning of a character at its end."""
+    for back in range(1, min(len(data), 3) + 1):
+        byte = data[-back]
+        if byte >= 0xC0:
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return len(data) - back if back < needed and byte < 0xF8 else len(data)
+        if byte < 0x80:
+            break
+    return len(data)
 
 
 def is_binary(data: bytes) -> bool:

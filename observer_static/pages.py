@@ -415,7 +415,7 @@ class BrowsePage:
     )
     is_gone: bool = field(metadata=doc("The sandbox is not there any more."))
     note: str | None = field(
-        default=None, metadata=doc("Why it is not listed, or not all of it; None: nothing is odd.")
+        default=None, metadata=doc('Why it cannot be listed, in words that follow "it is"; None: it can.')
     )
 
 

@@ -58,7 +58,7 @@ _WORDS: Final = {
 
 
 class NotShown(Exception):
-    """It is not opened; the text says why, in words that follow "it is", or is a sentence of its own."""
+    """It is not opened; the text says why, in words that follow "it is"."""
 
     def __init__(self, reason: str, is_gone: bool = False) -> None:
         super().__init__(reason)
@@ -102,7 +102,7 @@ def parts_of(relative: str) -> tuple[str, ...]:
         return ()
     parts = tuple(relative.split("/"))
     if len(parts) > _MAX_PARTS:
-        raise NotShown("the path is too deep")
+        raise NotShown("too deep")
     for part in parts:
         check_name(part)
     return parts
@@ -111,13 +111,13 @@ def parts_of(relative: str) -> tuple[str, ...]:
 def check_name(name: str) -> str:
     """*name*, if it can be the name of a file. Raises NotShown."""
     if name in ("", ".", "..") or "/" in name or "\0" in name:
-        raise NotShown("the name is none that a file can have")
+        raise NotShown("under a name that no file can have")
     try:
         size = len(os.fsencode(name))
     except UnicodeEncodeError:
-        raise NotShown("the name is none that a file can have") from None
+        raise NotShown("under a name that no file can have") from None
     if size > paths.NAME_MAX_BYTES:
-        raise NotShown("the name is longer than a file's can be")
+        raise NotShown("under a name longer than a file's can be")
     return name
 
 
@@ -236,7 +236,7 @@ def _open(path: str, flags: int, dir_fd: int | None) -> int:
     except OSError as error:
         raise NotShown(f"not readable: {error.strerror}") from None
     except ValueError:  # a NUL
-        raise NotShown("the name is none that a file can have") from None
+        raise NotShown("under a name that no file can have") from None
 
 
 def open_place(path: str, claim: Claim, owner_uid: int | None = None) -> Place:
@@ -245,7 +245,7 @@ def open_place(path: str, claim: Claim, owner_uid: int | None = None) -> Place:
     *owner_uid*: who owns the sandbox, where that is not *path* itself.
     """
     if not path.startswith("/") or ".." in path.split("/"):
-        raise NotShown("the path is not absolute and plain")
+        raise NotShown("under a path that is not absolute and plain")
     fd = _open(path.rstrip("/") or "/", _DIRECTORY, None)
     try:
         info = os.fstat(fd)

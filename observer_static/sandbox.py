@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from observer_static import layout
 from observer_static.logtext import visible_name
 from observer_static.pages import Entry
-from observer_static.reach import Claim, NotShown, Place, kind_of, open_place, own_claim, parts_of
+from observer_static.reach import Claim, NotShown, Place, kind_of, open_place, parts_of
 
 MAX_ENTRIES: Final = 2000
 MAX_DEPTH: Final = 6
@@ -63,15 +63,16 @@ def browse(
     below: str = "",
     max_entries: int = MAX_ENTRIES,
     max_depth: int = MAX_DEPTH,
-    claim: Claim | None = None,
+    *,
+    claim: Claim,
 ) -> Listing:
     """What lies in the directory *below* of *sandbox*. Never raises for what is on disk.
 
     Where there is too much, what lies nearest to the top is listed. *claim*: who says where the sandbox is, see
-    :func:`observer_static.reach.claim_of`; None: the caller vouches for it.
+    :func:`observer_static.reach.claim_of`.
     """
     try:
-        with open_place(sandbox, own_claim() if claim is None else claim) as place:
+        with open_place(sandbox, claim) as place:
             walk = _Walk(place, below, max_entries, max_depth)
             walk.run()
             return Listing(walk.in_order(), walk.left_out)
@@ -79,14 +80,14 @@ def browse(
         return Listing(is_gone=error.is_gone, note=None if error.is_gone else str(error))
 
 
-def open_file(sandbox: str, relative: str, claim: Claim | None = None) -> int | None:
+def open_file(sandbox: str, relative: str, claim: Claim) -> int | None:
     """A descriptor to read the regular file *relative* of *sandbox*; None: there is none that may be shown.
 
     *relative* is decoded already: what is percent-encoded in it is part of a name.
     """
     try:
         parts = parts_of(relative)
-        with open_place(sandbox, own_claim() if claim is None else claim) as place:
+        with open_place(sandbox, claim) as place:
             return place.open_file(parts)
     except NotShown:
         return None

@@ -16,7 +16,7 @@ from observer_static import logtext
 from observer_static.facts import TaskFacts
 from observer_static.options import AgentLinks, Options
 from observer_static.pages import Follow, Link, Log
-from observer_static.reach import Claim, NotShown, Place, below, check_name, open_place, own_claim, parts_of
+from observer_static.reach import Claim, NotShown, Place, below, check_name, open_place, parts_of
 from thermos.formats import paths
 from thermos.records import RunnerHeader
 
@@ -42,18 +42,22 @@ class LogTail(NamedTuple):
     rotated: tuple[str, ...] = ()
     #: What is odd; None: nothing.
     note: str | None = None
-    #: Directory of the run's logs as seen from the sandbox; None: it lies elsewhere, or has no usable name.
+    #: Directory of the run's logs, by name; None: it has no usable name.
     directory: str | None = None
+    #: The same as seen from the sandbox; None: it lies elsewhere.
+    in_sandbox: str | None = None
 
 
 class LogDir:
     """A task's directory of logs, held open."""
 
-    def __init__(self, place: Place | None, directory: str | None, trouble: str | None) -> None:
+    def __init__(self, place: Place | None, directory: str, in_sandbox: str | None, trouble: str | None = None) -> None:
         #: None: it cannot be opened, and ``trouble`` says why.
         self.place = place
-        #: The same as seen from the sandbox; None: it lies elsewhere.
+        #: By name.
         self.directory = directory
+        #: The same as seen from the sandbox; None: it lies elsewhere.
+        self.in_sandbox = in_sandbox
         self.trouble = trouble
 
     def __enter__(self) -> LogDir:
@@ -70,10 +74,10 @@ class LogDir:
             self.place.close()
 
 
-def open_logs(header: RunnerHeader | None, claim: Claim | None = None) -> LogDir | None:
+def open_logs(header: RunnerHeader | None, claim: Claim) -> LogDir | None:
     """Where a task's logs lie; None: its header does not say. The caller closes it.
 
-    *claim*: who says so, see :func:`observer_static.reach.claim_of`; None: the caller vouches for it.
+    *claim*: who says so, see :func:`observer_static.reach.claim_of`.
     """
     if header is None:
         return None
@@ -81,18 +85,15 @@ def open_logs(header: RunnerHeader | None, claim: Claim | None = None) -> LogDir
     directory = header.log_dir or (paths.default_log_dir(sandbox) if sandbox else None)
     if not directory:
         return None
-    if claim is None:
-        claim = own_claim()._replace(user=header.user)
     relative = below(directory, sandbox) if sandbox else None
     try:
         if sandbox and relative is not None:
             with open_place(sandbox, claim) as outer:
-                return LogDir(Place(outer.open_dir(parts_of(relative)), outer.uid), relative, None)
-        return LogDir(open_place(directory, claim, _owner(sandbox)), None, None)
+                return LogDir(Place(outer.open_dir(parts_of(relative)), outer.uid), directory, relative)
+        return LogDir(open_place(directory, claim, _owner(sandbox)), directory, None)
     except NotShown as error:
-        if error.is_gone:
-            return LogDir(None, relative, "the directory of logs is not there")
-        return LogDir(None, relative, f"the directory of logs cannot be shown: {error}")
+        trouble = "is not there" if error.is_gone else f"cannot be shown: it is {error}"
+        return LogDir(None, directory, relative, f"the directory of logs {trouble}")
 
 
 def _owner(sandbox: str | None) -> int | None:
@@ -106,21 +107,30 @@ def read_log(logs: LogDir | None, process: str, run: int, stream: str, log_bytes
     """The last *log_bytes* of *stream* of that run, from the start of a line where one is near."""
     if logs is None:
         return LogTail(note="the checkpoint does not say where logs lie")
+    if run < 0:
+        return LogTail(note="there is no run of that number")
     try:
         name = f"{check_name(process)}/{run:d}"
     except NotShown:
         return LogTail(note="the process has a name that no file can have")
-    directory = f"{logs.directory}/{name}" if logs.directory is not None else None
-    if logs.place is None:
-        return LogTail(note=logs.trouble, directory=directory)
+    place = logs.place
+    tail = _read(place, process, run, stream, log_bytes) if place is not None else LogTail(note=logs.trouble)
+    return tail._replace(
+        directory=f"{logs.directory.rstrip('/')}/{name}",
+        in_sandbox=f"{logs.in_sandbox}/{name}" if logs.in_sandbox is not None else None,
+    )
+
+
+def _read(place: Place, process: str, run: int, stream: str, log_bytes: int) -> LogTail:
     try:
-        dir_fd = logs.place.open_dir((process, str(run)))
+        dir_fd = place.open_dir((process, str(run)))
     except NotShown as error:
-        note = "there are no log files of this run" if error.is_gone else f"the run's directory of logs: {error}"
-        return LogTail(note=note, directory=directory)
+        if error.is_gone:
+            return LogTail(note="there are no log files of this run")
+        return LogTail(note=f"the run's directory of logs cannot be shown: it is {error}")
     try:
         rotated, left_out = _rotated(dir_fd, stream)
-        return _read_in(logs.place, dir_fd, stream, log_bytes, rotated, left_out)._replace(directory=directory)
+        return _read_in(place, dir_fd, stream, log_bytes, rotated, left_out)
     finally:
         os.close(dir_fd)
 
@@ -131,7 +141,7 @@ def _read_in(
     try:
         fd = place.open_in(dir_fd, stream)
     except NotShown as error:
-        why = "the file is not there" if error.is_gone else f"not shown: {error}"
+        why = "the file is not there" if error.is_gone else f"not shown: it is {error}"
         return LogTail(rotated=rotated, note=_joined(why, left_out))
     try:
         size, start, data, note = _read_end(fd, max(log_bytes, 0))
@@ -161,7 +171,7 @@ def _read_end(fd: int, log_bytes: int) -> tuple[int, int, bytes, str | None]:
     if start and data:
         skipped = logtext.start_of_tail(data)
         start, data = start + skipped, data[skipped:]
-    return size, start, data, note
+    return size, start, data[: logtext.whole_characters(data)], note
 
 
 def _rotated(dir_fd: int, stream: str) -> tuple[tuple[str, ...], str | None]:
@@ -194,10 +204,13 @@ def to_log(tail: LogTail, stream: str, options: Options, facts: TaskFacts, *, is
     header = facts.state.header
     sandbox = header.sandbox if header is not None else None
 
-    def linked(name: str, text: str) -> Link:
-        if sandbox is None or tail.directory is None:
-            return Link(text=text, href=None)
-        return Link(text=text, href=options.raw_links(facts.root, facts.task_id, sandbox, f"{tail.directory}/{name}"))
+    def linked(name: str) -> Link:
+        href = None
+        if tail.in_sandbox is not None and sandbox is not None:
+            href = options.raw_links(facts.root, facts.task_id, sandbox, f"{tail.in_sandbox}/{name}")
+        elif tail.directory is not None:
+            href = options.raw_links.absolute(f"{tail.directory}/{name}")
+        return Link(text=name, href=href)
 
     notes = [tail.note]
     shown = logtext.Shown((), None)
@@ -206,7 +219,7 @@ def to_log(tail: LogTail, stream: str, options: Options, facts: TaskFacts, *, is
     else:
         shown = logtext.show(tail.data)
         notes.append(shown.note)
-    raw = linked(stream, stream) if tail.size_bytes is not None else Link(text=stream, href=None)
+    raw = linked(stream) if tail.size_bytes is not None else Link(text=stream, href=None)
     return Log(
         stream=stream,
         size_bytes=tail.size_bytes,
@@ -214,16 +227,17 @@ def to_log(tail: LogTail, stream: str, options: Options, facts: TaskFacts, *, is
         spans=shown.spans,
         note=_joined(*notes),
         raw=raw,
-        rotated=tuple(linked(name, name) for name in tail.rotated),
+        rotated=tuple(linked(name) for name in tail.rotated),
         follow=_follow(tail, stream, options, facts, sandbox) if is_live and facts.is_active else None,
     )
 
 
 def _follow(tail: LogTail, stream: str, options: Options, facts: TaskFacts, sandbox: str | None) -> Follow | None:
-    if options.agent is None or sandbox is None or tail.directory is None or tail.size_bytes is None:
+    if options.agent is None or sandbox is None or tail.in_sandbox is None or tail.size_bytes is None:
         return None
-    relative = f"{tail.directory}/{stream}"
+    relative = f"{tail.in_sandbox}/{stream}"
     if AgentLinks(options.agent)(facts.root, facts.task_id, sandbox, relative) is None:
         return None  # no agent keeps it
-    path = f"{sandbox}/{relative}"
-    return Follow(agent=options.agent, path=path, offset=tail.from_byte + len(tail.data))
+    # Behind what is shown, not behind what there is: the end of a character that is being written may be missing.
+    offset = tail.from_byte + len(tail.data) if tail.data else tail.size_bytes
+    return Follow(agent=options.agent, path=f"{sandbox.rstrip('/')}/{relative}", offset=offset)
