@@ -12,7 +12,7 @@ from tests.leaks import end_children, held, leaks
 HERE = Path(__file__).parent
 
 #: Directories whose tests start real processes.
-PROCESS_DIRS = tuple(HERE / "thermos" / name for name in ("host", "runner", "executor", "cli"))
+PROCESS_DIRS = tuple(HERE / "thermos" / name for name in ("host", "runner", "executor", "health", "announce", "cli"))
 
 
 def starts_processes(path: Path) -> bool:
