@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Request, Response
 
-from observer_static.serve import aurora_json, security
+from observer_static import layout
+from observer_static.serve import aurora_json, files, security
+from observer_static.serve.failures import BadRequest, NotFound
 from observer_static.serve.finding import KINDS, Finder
 from observer_static.serve.pages import Pages
 from observer_static.serve.security import Hosts, Kind
@@ -35,15 +37,9 @@ _ICON: Final = (
     b'<path d="M3 4h10M8 4v9" stroke="#fff" stroke-width="2.4"/></svg>'
 )
 
+_SAFE: Final = "/+=,@~"
+
 Handler: TypeAlias = Callable[[Request, list[str]], Response]
-
-
-class NotFound(Exception):
-    """What was asked for is not there; the text says what."""
-
-
-class BadRequest(Exception):
-    """The request makes no sense; the text says why."""
 
 
 def make_app(view: View, *, bound: str = "127.0.0.1", allowed_hosts: Iterable[str] = ()) -> WSGIApplication:
@@ -60,8 +56,16 @@ class App:
         self._finder = Finder(view)
         self._pages = Pages(view, self._finder)
         self._routes: dict[str, tuple[Kind, Handler]] = {
-            "": (Kind.PAGE, self._page),
+            "main": (Kind.PAGE, self._main),
             "task": (Kind.PAGE, self._task),
+            "rawtask": (Kind.PAGE, self._raw_task),
+            "process": (Kind.PAGE, self._process_page),
+            "logs": (Kind.PAGE, self._logs),
+            "browse": (Kind.PAGE, self._browse),
+            "logdata": (Kind.DATA, self._log_data),
+            "filedata": (Kind.DATA, self._file_data),
+            "file": (Kind.DATA, self._file),
+            "download": (Kind.DATA, self._download),
             "j": (Kind.DATA, self._json),
             "vars": (Kind.DATA, self._vars),
             "vars.json": (Kind.DATA, self._vars_json),
@@ -104,19 +108,54 @@ class App:
     # -- pages -----------------------------------------------------------------------------------------------------
 
     def _page(self, request: Request, parts: list[str]) -> Response:
-        return self._pages.serve(request, parts) or self._nothing(parts)
+        response = self._pages.serve(request, parts)
+        if response is None:
+            raise NotFound("there is no such page")
+        return response
+
+    def _main(self, request: Request, parts: list[str]) -> Response:
+        kind, offset, num = _part_of_list(parts[1:])
+        return self._pages.rendered(self._pages.index(kind, offset, num, "/".join(parts)))
 
     def _task(self, request: Request, parts: list[str]) -> Response:
         if len(parts) == 2:
-            return self._to_page(request, parts[1], "index.html")
+            return self._to_page(self._key(request, parts[1]), layout.INDEX)
         return self._page(request, parts)
 
-    def _to_page(self, request: Request, task_id: str, page: str) -> Response:
-        key = self._key(request, task_id)
-        return _redirect(f"/task/{self._view.page_key(key)}/{page}")
+    def _raw_task(self, request: Request, parts: list[str]) -> Response:
+        (task_id,) = _exactly(parts, 1)
+        return self._to_page(self._key(request, task_id), layout.RAW)
 
-    def _nothing(self, parts: list[str]) -> Response:
-        raise NotFound("there is no such page")
+    def _process_page(self, request: Request, parts: list[str]) -> Response:
+        task_id, process = _exactly(parts, 2)
+        key = self._key(request, task_id)
+        facts = self._view.facts(key)
+        is_known = facts.task is not None and any(process == known.name for known in facts.task.processes)
+        if process not in facts.state.processes and not is_known:
+            raise NotFound("the task has no such process")
+        return self._to_page(key, layout.process_page(process))
+
+    def _logs(self, request: Request, parts: list[str]) -> Response:
+        task_id, process, number, stream = _exactly(parts, 4)
+        key, run = self._key(request, task_id), _number(number, "a number of a run")
+        facts = self._view.facts(key)
+        page = files.log_page(facts, process, run)
+        if page is None or stream not in files.STREAMS:
+            raise NotFound("there is no such log")
+        if self._pages.has(self._path_of(key, page)):
+            return self._to_page(key, page)
+        return files.send_log(request, facts, process, run, stream)  # a run too old for a page of its own
+
+    def _browse(self, request: Request, parts: list[str]) -> Response:
+        key, below = self._below(request, parts)
+        task_href = f"/{quote(self._path_of(key, layout.INDEX), safe=_SAFE)}"
+        return self._pages.rendered(files.browse_page(self._view.facts(key), below, self._pages.options, task_href))
+
+    def _to_page(self, key: TaskKey, page: str) -> Response:
+        return _redirect(f"/{self._path_of(key, page)}")
+
+    def _path_of(self, key: TaskKey, page: str) -> str:
+        return f"{layout.task_dir(self._view.page_key(key))}/{page}"
 
     def _favicon(self, request: Request, parts: list[str]) -> Response:
         if len(parts) != 1:
@@ -145,12 +184,7 @@ class App:
         raise NotFound("there is no such route")
 
     def _task_ids(self, rest: list[str]) -> Response:
-        kind = rest[0] if rest else "all"
-        if kind not in KINDS:
-            raise NotFound(f"there is no list of tasks but {', '.join(KINDS)}")
-        offset = _number(rest[1], "an offset") if len(rest) > 1 else 0
-        num = _number(rest[2], "a number of rows") if len(rest) > 2 else 0
-        num = min(num, MAX_ROWS) if num > 0 else aurora_json.ROWS
+        kind, offset, num = _part_of_list(rest)
         keys, first, count = self._finder.slice(kind, offset, num)
         rows = (aurora_json.row(self._view.facts(key), self._view.usage(key)) for key in keys)
         return _json(aurora_json.task_ids(kind, first, num, count, rows))
@@ -179,6 +213,25 @@ class App:
     def _processes(self, request: Request, task_id: str) -> Mapping[str, object]:
         key = self._find(request, task_id)
         return aurora_json.processes(self._view.facts(key), self._view.usage(key)) if key is not None else {}
+
+    # -- files -------------------------------------------------------------------------------------------------------
+
+    def _log_data(self, request: Request, parts: list[str]) -> Response:
+        task_id, process, number, stream = _exactly(parts, 4)
+        key, run = self._find(request, task_id), _number(number, "a number of a run")
+        return _json(files.log_data(request, self._view.facts(key), process, run, stream) if key is not None else {})
+
+    def _file_data(self, request: Request, parts: list[str]) -> Response:
+        key = self._find(request, parts[1]) if len(parts) > 2 else None
+        return _json(files.file_data(request, self._view.facts(key), parts[2:]) if key is not None else {})
+
+    def _file(self, request: Request, parts: list[str]) -> Response:
+        key, below = self._below(request, parts)
+        return files.send_file(request, self._view.facts(key), below, as_download=False)
+
+    def _download(self, request: Request, parts: list[str]) -> Response:
+        key, below = self._below(request, parts)
+        return files.send_file(request, self._view.facts(key), below, as_download=True)
 
     # -- the observer itself -----------------------------------------------------------------------------------------
 
@@ -212,11 +265,37 @@ class App:
     def _find(self, request: Request, task_id: str) -> TaskKey | None:
         return self._finder.find(task_id, request.args.get("root"))
 
+    def _below(self, request: Request, parts: list[str]) -> tuple[TaskKey, list[str]]:
+        """(the task, the names of the path below its sandbox) of ``/ROUTE/TASK/PATH``."""
+        if len(parts) < 2:
+            raise NotFound("there is no such route")
+        below = parts[2:-1] if parts[2:] and parts[-1] == "" else parts[2:]  # a slash at the end says nothing
+        if below[:1] == ["."]:
+            below = below[1:]  # how the original's own links begin
+        return self._key(request, parts[1]), below
+
     def _key(self, request: Request, task_id: str) -> TaskKey:
         key = self._find(request, task_id)
         if key is None:
             raise NotFound(f"no such task: {task_id[:300]}")
         return key
+
+
+def _exactly(parts: list[str], count: int) -> list[str]:
+    """What follows the route's name. Raises NotFound."""
+    if len(parts) != count + 1 or "" in parts:
+        raise NotFound("there is no such route")
+    return parts[1:]
+
+
+def _part_of_list(rest: list[str]) -> tuple[str, int, int]:
+    """(kind, offset, number of rows) of ``[/<type>[/<offset>[/<num>]]]``. Raises NotFound, BadRequest."""
+    kind = rest[0] if rest else "all"
+    if kind not in KINDS or len(rest) > 3:
+        raise NotFound(f"there is no list of tasks but {', '.join(KINDS)}")
+    offset = _number(rest[1], "an offset") if len(rest) > 1 else 0
+    num = _number(rest[2], "a number of rows") if len(rest) > 2 else 0
+    return kind, offset, min(num, MAX_ROWS) if num > 0 else aurora_json.ROWS
 
 
 def _headers(environ: WSGIEnvironment) -> dict[str, str]:
@@ -260,6 +339,6 @@ def _bytes(text: str) -> bytes:
 
 def _redirect(path: str) -> Response:
     response = Response(status=302, content_type="text/plain; charset=utf-8")
-    response.headers["Location"] = quote(path.encode("utf-8", "surrogateescape"), safe="/+=,@~#")
+    response.headers["Location"] = quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE)
     response.autocorrect_location_header = False
     return response

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from dataclasses import replace
 from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
 
 from werkzeug.http import generate_etag, is_resource_modified
 from werkzeug.wrappers import Request, Response
 
 from observer_static import layout
+from observer_static.options import Options, served_links
+from observer_static.pages import IndexPage, Page, Stamp
 from observer_static.serve.finding import Finder
 from observer_static.serve.security import PAGE_POLICY
 from observer_static.view import View
 from thermos.host.beneath import open_regular
+
+if TYPE_CHECKING:
+    from observer_static.render import Renderer
+
+#: A file longer than this is none of ours.
+MAX_PAGE_BYTES: Final = 16 << 20
+#: Pages are made one at a time: each may take a task's logs and Jinja's memory.
+_ONE_AT_A_TIME: Final = threading.Lock()
 
 
 class Pages:
@@ -21,6 +35,12 @@ class Pages:
     def __init__(self, view: View, finder: Finder) -> None:
         self._view = view
         self._finder = finder
+        self._renderer: Renderer | None = None
+
+    @property
+    def options(self) -> Options:
+        """How pages are made that are made here."""
+        return replace(self._view.options, raw_links=served_links, index_href=True)
 
     def serve(self, request: Request, parts: list[str]) -> Response | None:
         """The page at that path; None: there is none."""
@@ -28,9 +48,31 @@ class Pages:
             parts = [*parts[:-1], layout.INDEX]
         if any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in parts):
             return None
-        return self._kept(request, "/".join(parts))
+        kept = self._kept(request, "/".join(parts))
+        if kept is not None:
+            return kept
+        page = self._made(parts)
+        return self.rendered(page) if page is not None else None
 
-    def _kept(self, request: Request, path: str) -> Response | None:
+    def has(self, path: str) -> bool:
+        """Whether there is a page at *path*."""
+        fd = self._open(path)
+        if fd is not None:
+            os.close(fd)
+            return True
+        return self._made(path.split("/")) is not None
+
+    def rendered(self, page: Page) -> Response:
+        """*page* as an answer."""
+        with _ONE_AT_A_TIME:
+            if self._renderer is None:
+                from observer_static.render import Renderer  # Jinja's memory only where pages are made here
+
+                self._renderer = Renderer()
+            return html(self._renderer.render(page).content)
+
+    def _open(self, path: str) -> int | None:
+        """A descriptor of the site's file at *path*."""
         if self._view.site is None or not path.endswith(".html"):
             return None
         try:
@@ -38,17 +80,78 @@ class Pages:
         except OSError:
             return None
         try:
-            fd = open_regular(site_fd, path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+            return open_regular(site_fd, path, os.O_RDONLY | os.O_CLOEXEC)
+        except (OSError, ValueError):
             return None
         finally:
             os.close(site_fd)
+
+    def _kept(self, request: Request, path: str) -> Response | None:
+        fd = self._open(path)
+        if fd is None:
+            return None
         with os.fdopen(fd, "rb") as file:
             info = os.fstat(fd)
             etag = generate_etag(f"{info.st_ino} {info.st_size} {info.st_mtime_ns}".encode())
             if not is_resource_modified(request.environ, etag):
                 return html(b"", etag, HTTPStatus.NOT_MODIFIED)
-            return html(file.read(), etag)
+            return html(file.read(MAX_PAGE_BYTES), etag)
+
+    def _made(self, parts: list[str]) -> Page | None:
+        """The page of a task that would lie at that path; None: there is none."""
+        if self._view.site is None and parts in ([layout.INDEX], [layout.FINISHED]):
+            return self.index("active" if parts == [layout.INDEX] else "finished", 0, ROWS, parts[0])
+        if len(parts) < 3 or parts[0] != "task":
+            return None
+        key = self._finder.find_page(parts[1])
+        if key is None:
+            return None
+        from observer_static.collect import task_pages  # as above
+
+        wanted = "/".join(parts)
+        prefix = layout.task_dir(parts[1]) + "/"
+        facts, usage, history = self._view.facts(key), self._view.usage(key), self._view.history(key)
+        with _ONE_AT_A_TIME:
+            made = task_pages(facts, self.options, time.time(), usage, history, prefix=prefix)
+            return next((page for page in made if page.path == wanted), None)
+
+    def index(self, kind: str, offset: int, num: int, path: str) -> IndexPage:
+        """A part of the list of tasks, as the page at *path*."""
+        from observer_static.collect import task_row  # as above
+
+        keys, first, count = self._finder.slice(kind, offset, num)
+        counts = self._finder.counts()
+        view, options = self._view, self.options
+        rows = []
+        for key in keys:
+            row = task_row(view.facts(key), view.usage(key), options, view.page_key(key), True, path)
+            rows.append(row)
+
+        def part(begin: int) -> str:
+            return layout.relative(f"main/{kind}/{begin}/{num}", path)
+
+        return IndexPage(
+            path=path,
+            stamp=Stamp(
+                written_at_s=time.time(), writer=options.writer, version=options.version, hostname=options.hostname
+            ),
+            kind=kind,
+            rows=tuple(rows),
+            active=counts["active"],
+            finished=counts["finished"],
+            first=first + 1 if rows else 0,
+            newer=part(max(first - num, 0)) if first > 0 else None,
+            older=part(first + num) if first + num < count else None,
+            active_href="/main/active",
+            finished_href="/main/finished",
+            roots=tuple(view.roots),
+            owner=None,
+            notices=(),
+        )
+
+
+#: Rows of an index that is made here.
+ROWS: Final = 200
 
 
 def html(content: bytes, etag: str | None = None, status: int = HTTPStatus.OK) -> Response:
