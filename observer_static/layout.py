@@ -42,7 +42,7 @@ def segment(name: str) -> str:
     if len(name) <= _MAX_PLAIN and _PLAIN.fullmatch(name) and "~" not in name:
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{_OTHER.sub('_', name)[:80].lstrip('.')}~{digest}"
+    return f"{_OTHER.sub('_', name)[:80].lstrip('.+=,@-')}~{digest}"
 
 
 def task_dir(key: str) -> str:

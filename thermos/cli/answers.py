@@ -119,6 +119,18 @@ class TailLine(NamedTuple):
     line: Annotated[str, "without control characters"]
 
 
+class PageAnswer(NamedTuple):
+    """`thermos page --json`."""
+
+    root: Annotated[str, "the checkpoint root the task was found under"]
+    task_id: str
+    page: Annotated[str, "absolute path of the task's own page"]
+    pages: Annotated[list[str], "every page, as a path below the directory of that one"]
+    written: Annotated[int, "how many of them were written; the others were as they should be"]
+    unchanged: int
+    removed: Annotated[int, "pages of an earlier time that are no more"]
+
+
 class InspectAnswer(NamedTuple):
     """`thermos inspect --output json`."""
 

@@ -31,6 +31,7 @@ _ANSWERS: Final = (
     answers.ReadAnswer,
     answers.ReadSimpleAnswer,
     answers.TailLine,
+    answers.PageAnswer,
     answers.InspectAnswer,
     answers.GcAnswer,
 )

@@ -14,7 +14,7 @@ from thermos.errors import ExitCode
 
 #: Every verb, in the order in which help shows them; ``thermos.cli.NAME`` is its module.
 NAMES: Final = (
-    "run", "simplerun", "status", "why", "tail", "kill", "inspect", "read", "gc", "completion", "help",
+    "run", "simplerun", "status", "why", "tail", "page", "kill", "inspect", "read", "gc", "completion", "help",
 )  # fmt: skip
 
 

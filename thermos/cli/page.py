@@ -1,0 +1,151 @@
+"""``thermos page``: a task as pages that a browser shows, with no server."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from thermos.cli.find import Found, find_task
+from thermos.cli.show import clean, print_json, tell
+from thermos.cli.verb import Verb
+from thermos.errors import ExitCode, ThermosError
+
+if TYPE_CHECKING:
+    from observer_static.facts import TaskFacts
+    from observer_static.options import Options
+    from observer_static.pages import File
+    from thermos.host.usage import TaskUsage
+
+_AGENT = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
+
+
+class AgentInvalid(ThermosError):
+    """What was given as an agent's address is none."""
+
+    exit_code = ExitCode.USAGE
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task_id", help="the task's id, or the beginning of it if no other begins so")
+    parser.add_argument(
+        "--output",
+        "-o",
+        metavar="DIR",
+        help="directory of the pages; what it holds of an earlier time is brought up to date; "
+        "default: TASK_ID.pages in the current directory",
+    )
+    parser.add_argument("--stdout", action="store_true", help="print the task's own page alone, and write nothing")
+    parser.add_argument(
+        "--agent_url",
+        "--agent-url",
+        metavar="URL",
+        help="http://host:port of the Mesos agent: raw files lead there, and logs of what runs can be followed",
+    )
+    parser.add_argument(
+        "--redact",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="also make what matches this regular expression unreadable; may be given again",
+    )
+    parser.add_argument(
+        "--no-redact", "--no_redact", action="store_true", help="show commands and definitions as they are"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object: what was written")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Write the pages and print where they begin."""
+    from observer_static.collect import task_pages
+    from observer_static.facts import read_facts
+    from observer_static.publish import publish
+    from observer_static.render import Renderer
+
+    options = _options(args)
+    found = find_task(args, args.task_id)
+    facts = read_facts(found.root, found.task_id, found.is_active)
+    wanted = task_pages(facts, options, time.time(), _usage(facts))
+    renderer = Renderer()
+    if args.stdout:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(renderer.render(next(wanted)).content)
+        return _code(facts)
+    directory = os.path.abspath(args.output or _default_directory(found))
+    paths: list[str] = []
+
+    def files() -> Iterator[File]:
+        for page in wanted:
+            paths.append(page.path)
+            yield renderer.render(page)
+
+    published = publish(files(), directory)
+    page = os.path.join(directory, paths[0])
+    if args.json:
+        from thermos.cli.answers import PageAnswer
+
+        print_json(PageAnswer(found.root, found.task_id, page, paths, *published))
+    else:
+        print(page)
+    return _code(facts)
+
+
+def _code(facts: TaskFacts) -> int:
+    for finding in facts.findings:
+        tell("page", clean(finding))
+    return ExitCode.DAMAGED if facts.findings else ExitCode.OK
+
+
+def _default_directory(found: Found) -> str:
+    from observer_static.layout import segment
+
+    return f"{segment(found.task_id)}.pages"
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from observer_static.options import AgentLinks, Options, file_links
+    from observer_static.secrets import DEFAULTS, Redactor
+    from thermos import __version__
+
+    agent = args.agent_url
+    if agent is not None and not _AGENT.fullmatch(agent):
+        raise AgentInvalid(f"{agent!r} is no address of an agent; give http://HOST:PORT")
+    agent = agent.rstrip("/") if agent is not None else None
+    return Options(
+        writer="thermos page",
+        version=__version__,
+        hostname=socket.gethostname(),
+        redactor=Redactor((*DEFAULTS, *args.redact), off=args.no_redact),
+        agent=agent,
+        raw_links=AgentLinks(agent) if agent is not None else file_links,
+    )
+
+
+def _usage(facts: TaskFacts) -> TaskUsage | None:
+    """What the task uses right now; its processor rate would need a second look."""
+    if not facts.is_active:
+        return None
+    from thermos.host.usage import Sampler
+
+    sampler: Sampler[str] = Sampler()
+    return sampler.sample({facts.task_id: facts.state}).get(facts.task_id)
+
+
+VERB = Verb(
+    "page",
+    "write a task as pages for a browser",
+    "Write what is known of a task as web pages, now: its state and why it is so, its processes, their runs and the "
+    "end of their logs, its sandbox and its definition. Each page is one file that needs no server and no network; "
+    "all of them together stay within 5 MB and a hundredth of the task's disk. Values that look like secrets are made "
+    "unreadable in commands and definitions, not in logs. The path of the task's own page is printed. "
+    "Finished tasks and damaged ones have pages too.",
+    "thermos page TASK_ID\nthermos page --output /tmp/pages TASK_ID",
+    (ExitCode.OK, ExitCode.NOT_FOUND, ExitCode.USAGE, ExitCode.DAMAGED, ExitCode.REFUSED),
+    configure,
+    execute,
+)
