@@ -56,6 +56,10 @@ class Shelf(Generic[K]):
         """The tasks on that page, newest first; none if there is no such page."""
         return (self._newest if number == NEWEST else self._full.get(number, []))[::-1]
 
+    def number(self, key: K) -> int:
+        """The page that the task stands on."""
+        return self._number[key]
+
     def first(self, number: int) -> int:
         """What the newest task on that page is among all, from 1."""
         if number == NEWEST:

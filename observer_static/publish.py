@@ -4,8 +4,9 @@ A directory of pages carries a marker that names every page made there; only wha
 Pages are reached from the directory's descriptor, following no link, written under another name and renamed. They
 are not synced: after a power loss what the marker says of them no longer fits, and they are written again.
 
-Marker: a line for people, then one for each page: digest of what was shown (``-``: unknown), size, mtime in
-nanoseconds, path. The last line of a path counts; a torn one does not.
+Marker: a line for people, one with what all pages were made from (``= DIGEST``, if that is known), then one for each
+page: digest of what was shown (``-``: unknown), size, mtime in nanoseconds, path. The last line of a path counts; a
+torn one does not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from observer_static.pages import File
@@ -76,7 +77,8 @@ PRIVATE: Final = Modes()
 class PageDir:
     """A directory of pages, held by its descriptor; a context manager. Raises OSError, NotOurs.
 
-    ``made`` is what the marker says; :meth:`finish` brings the marker up to date.
+    ``made`` is what the marker says of pages, ``made_from`` of what they show (empty: not known); :meth:`finish`
+    brings the marker up to date.
     """
 
     def __init__(self, fd: int, modes: Modes = PRIVATE, is_new: bool = False) -> None:
@@ -89,6 +91,8 @@ class PageDir:
         self._marker_fd = -1
         self._is_marker_stale = False
         self.made: dict[str, Made] = {}
+        self.made_from = ""
+        self._marked_from = ""
         try:
             if not is_new:
                 self._read_marker()
@@ -102,6 +106,10 @@ class PageDir:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the directory go; what lies there stays."""
         for fd in (*self._dirs.values(), self._marker_fd):
             if fd >= 0:
                 os.close(fd)
@@ -128,13 +136,20 @@ class PageDir:
             os.close(fd)
         for line in data.decode("ascii", "replace").split("\n")[:-1]:
             words = line.split(" ", 3)
+            if len(words) == 2 and words[0] == "=":
+                self.made_from = self._marked_from = words[1]
             if len(words) == 4 and words[1].isdecimal() and words[2].isdecimal() and _PATH.fullmatch(words[3]):
                 self.made[words[3]] = Made(words[0], int(words[1][:20]), int(words[2][:20]))
 
     def is_as_made(self, path: str, digest: str) -> bool:
         """Whether the page at *path* shows what *digest* stands for, and nobody touched it since."""
         made = self.made.get(path)
-        if made is None or made.digest != digest:
+        return made is not None and made.digest == digest and self.is_untouched(path)
+
+    def is_untouched(self, path: str) -> bool:
+        """Whether the page at *path* is there as it was made."""
+        made = self.made.get(path)
+        if made is None:
             return False
         try:
             parent, name = self._parent(path, is_made=False)
@@ -210,11 +225,18 @@ class PageDir:
                     except FileNotFoundError:
                         continue
 
+    def adopt(self, made: Mapping[str, Made]) -> None:
+        """Know of pages that another process wrote here."""
+        for path, one in made.items():
+            self._note(path, one)
+
     def finish(self) -> None:
         """Write the marker anew if what it says is no longer so. Raises OSError."""
-        if self._is_marker_stale or not self.made:
+        if self._is_marker_stale or self.made_from != self._marked_from or not self.made:
+            head = _HEAD + f"= {self.made_from}\n".encode() if self.made_from else _HEAD
             lines = [f"{made.digest} {made.size_bytes} {made.mtime_ns} {path}\n" for path, made in self.made.items()]
-            self._replace(self.fd, MARKER, _HEAD + "".join(lines).encode())
+            self._replace(self.fd, MARKER, head + "".join(lines).encode())
+            self._marked_from = self.made_from
             if self._marker_fd >= 0:
                 os.close(self._marker_fd)
                 self._marker_fd = -1

@@ -1,0 +1,93 @@
+"""The parts of a running ``thermos_observer``, put together as the command line says."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import hashlib
+import logging
+
+from detectors import plugins
+from detectors.roots import DEFAULT_MESOS_ROOT, default_root
+from detectors.watch import HostWatcher
+from observer_static.command.flags import PROGRAM
+from observer_static.loop import Observer, Signals
+from observer_static.notify import notify
+from observer_static.options import AgentLinks, Options, ServedLinks, file_links
+from observer_static.output import Output
+from observer_static.publish import PRIVATE, Modes
+from observer_static.secrets import DEFAULTS, Redactor
+from observer_static.site import Site, Sources
+from observer_static.taskdir import code_digest
+from thermos import __version__
+from thermos.errors import ExitCode
+
+log = logging.getLogger(PROGRAM)
+
+
+def run(args: argparse.Namespace, *, owner: str | None, group: int, hostname: str) -> int:
+    """Observe until all is written (``--once``) or a signal comes; the exit code. Raises OSError, ThermosError."""
+    modes = Modes(0o750, 0o640, group) if group != -1 else PRIVATE
+    options = _options(args, hostname)
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(Signals())
+        watcher = stack.enter_context(
+            HostWatcher(plugins.from_options(args), rescan_s=args.rescan_s, poll_s=args.polling_interval_secs)
+        )
+        watcher.scan()  # which names the roots, where no pages may lie
+        output = stack.enter_context(contextlib.closing(Output(args.output, modes, watcher.roots)))
+        sources = Sources(places=lambda: _places(args), notices=lambda: watcher.notices)
+        site = stack.enter_context(
+            Site(output, options, _salt(args), sources, owner=owner, finished_pages=args.finished_pages)
+        )
+        log.info("writing pages to %s", output.path)
+
+        def ready() -> None:
+            status = f"{len(site.roster.tasks)} tasks in {output.path}"
+            log.info("the index is written: %s", status)
+            notify("READY=1", f"STATUS={status}")
+
+        observer = Observer(watcher, site, signals, ready=ready)
+        observer.begin()
+        if args.once:
+            observer.run_until_complete()
+        else:
+            observer.run()
+        notify("STOPPING=1")
+        return _ending(args, site)
+
+
+def _ending(args: argparse.Namespace, site: Site) -> int:
+    if not args.once:
+        log.info("stopped")
+        return ExitCode.OK
+    if site.trouble is not None and site.trouble.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ExitCode.NO_SPACE
+    return ExitCode.INTERNAL if site.trouble is not None or site.complaints else ExitCode.OK
+
+
+def _options(args: argparse.Namespace, hostname: str) -> Options:
+    patterns = (*DEFAULTS, *args.redact)
+    agent = args.agent_url
+    return Options(
+        writer=PROGRAM,
+        version=__version__,
+        hostname=hostname,
+        redactor=Redactor(patterns, off=args.no_redact),
+        index_href=True,
+        agent=agent,
+        raw_links=ServedLinks() if args.serve else AgentLinks(agent) if agent else file_links,
+    )
+
+
+def _salt(args: argparse.Namespace) -> str:
+    """Stands for all that decides how pages look, besides the tasks."""
+    chosen = (args.agent_url, args.redact, args.no_redact, args.serve, args.owner, code_digest())
+    return hashlib.blake2b(repr(chosen).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _places(args: argparse.Namespace) -> list[str]:
+    """Where tasks are looked for, in words."""
+    named = [f"what --detector {each.name} finds" for each in args.detector]
+    return [args.root or default_root(), args.mesos_root or DEFAULT_MESOS_ROOT, *named]

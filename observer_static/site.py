@@ -1,0 +1,466 @@
+"""The site of a host: writes what a change makes due, what people look at first of all.
+
+That is: the tasks that changed, the index, the newest finished tasks. The rest is a backlog that is worked off in
+small steps, so that a change never waits for it. Of a task nothing is kept in memory but its row, and that only
+while it stands on one of the two pages that change all the time.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from detectors.watch import Changes, TaskKey
+from observer_static import layout
+from observer_static.collect import task_row
+from observer_static.crew import Crew
+from observer_static.facts import read_facts
+from observer_static.options import Options
+from observer_static.output import Output
+from observer_static.pages import IndexPage, Notice, Stamp, TaskRow
+from observer_static.paging import NEWEST
+from observer_static.publish import NotOurs, open_pages
+from observer_static.roster import Roster
+from observer_static.taskdir import TaskPages, page_digest, seen
+from thermos.formats import paths
+
+if TYPE_CHECKING:
+    from observer_static.history import UsagePoint
+    from thermos.host.usage import TaskUsage
+
+#: Finished tasks that keep pages of their own, unless told otherwise.
+FINISHED_PAGES: Final = 1000
+
+#: With one of these the output as a whole cannot be written: no reason to try the next page.
+_HOPELESS: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EACCES}
+)
+
+log = logging.getLogger("thermos_observer")
+
+
+def _nothing(key: TaskKey) -> None:
+    return None
+
+
+def _none_yet(key: TaskKey) -> Sequence[UsagePoint]:
+    return ()
+
+
+def _no_words() -> Sequence[str]:
+    return ()
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where a site gets what stands on its pages besides the tasks' own files."""
+
+    #: Where tasks are looked for, in words.
+    places: Callable[[], Sequence[str]] = _no_words
+    #: What may be noticed late or not at all, in words.
+    notices: Callable[[], Sequence[str]] = _no_words
+    usage: Callable[[TaskKey], TaskUsage | None] = _nothing
+    history: Callable[[TaskKey], Sequence[UsagePoint]] = _none_yet
+
+
+class Site:
+    """Keeps the pages in *output* as the tasks are; a context manager. Raises OSError, NotOurs.
+
+    *salt* stands for all that decides how pages look. *owner*: the user whose tasks alone are shown. *finished_pages*:
+    how many of the newest finished tasks have pages of their own.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        options: Options,
+        salt: str,
+        sources: Sources,
+        *,
+        owner: str | None = None,
+        finished_pages: int = FINISHED_PAGES,
+    ) -> None:
+        self.roster = Roster(finished_pages)
+        #: Pages written so far, by this process.
+        self.written = 0
+        #: Why nothing can be written; None: it can.
+        self.trouble: OSError | None = None
+        #: Tasks whose pages cannot be written, and why.
+        self.complaints: dict[TaskKey, str] = {}
+        self._is_stuck = False
+        self._output = output
+        self._options = options
+        self._salt = salt
+        self._sources = sources
+        self._owner = owner
+        self._pages = TaskPages(output, options, salt)
+        self._index = open_pages(output.fd, modes=output.modes)
+        self._index.tidy(0.0)  # nobody else writes here
+        self._rows: dict[TaskKey, TaskRow] = {}
+        self._step: Iterator[None] | None = None
+        self._crew: Crew | None = None
+
+    def close(self) -> None:
+        """Stop writing; what lies there stays."""
+        if self._crew is not None:
+            self._crew.dismiss()
+            self._crew = None
+        self._index.close()
+
+    def __enter__(self) -> Site:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- Changes -----------------------------------------------------------------------------------------------------
+
+    def begin(self, tasks: Mapping[TaskKey, bool]) -> None:
+        """Begin with these: everything is due."""
+        shown = [key for key, is_active in tasks.items() if self._is_shown(key, is_active)]
+        finished = [key for key in shown if not tasks[key]]
+        finished.sort(key=lambda key: (_changed_ns(key), key))
+        self.roster.begin([key for key in shown if tasks[key]], finished)
+        known = {self.roster.page_key(key) for key in self.roster.tasks}
+        self.roster.gone.update(name for name in self._pages.names() if name not in known)
+
+    def apply(self, changes: Changes, tasks: Mapping[TaskKey, bool]) -> None:
+        """Note what *changes* make due; *tasks* is what there is now."""
+        self._is_stuck = False  # something changed: try again
+        for key in changes.vanished:
+            self._forget(key)
+        for key in sorted(changes.appeared | changes.changed):
+            is_active = tasks.get(key)
+            if is_active is None or not self._is_shown(key, is_active):
+                self._forget(key)
+            else:
+                self.roster.update(key, is_active)
+
+    def refresh(self) -> None:
+        """Look at everything again, believing nothing that was noted of pages."""
+        self._is_stuck = False
+        self._step = None
+        self._pages.is_thorough = True
+        self.roster.refresh()
+
+    def look_again(self, keys: Iterable[TaskKey]) -> None:
+        """Something is known of these tasks that stands in no file: what they use."""
+        self.roster.due.update((key, None) for key in keys if key in self.roster.tasks)
+
+    def _is_shown(self, key: TaskKey, is_active: bool) -> bool:
+        """Whether the task belongs to the user whose tasks are shown; its own records say so."""
+        if self._owner is None:
+            return True
+        header = read_facts(key.root, key.task_id, is_active).state.header
+        return header is not None and header.user == self._owner
+
+    def _forget(self, key: TaskKey) -> None:
+        self.roster.forget(key)
+        self._rows.pop(key, None)
+        self.complaints.pop(key, None)
+
+    # -- What changed ------------------------------------------------------------------------------------------------
+
+    def write(self, stop: Callable[[], bool] = _never) -> None:
+        """Write the tasks that changed and the two pages that change all the time; what else is due is a backlog.
+
+        Where the output cannot be written, that is told once, and all stays due. *stop* is asked between pages.
+        """
+        try:
+            self._return_to_output()
+            roster = self.roster
+            for key in [key for key in roster.due if self._crew is None or roster.is_listed(key)]:
+                self._write_task(key, stop)
+                if stop():
+                    return
+                roster.due.pop(key, None)
+            if roster.is_index_due:
+                self._write_active()
+                roster.is_index_due = False
+            if NEWEST in roster.shelves_due:
+                self._write_newest()
+                roster.shelves_due.discard(NEWEST)
+            self._finish()
+        except OSError as error:
+            self._get_stuck(error)
+
+    def _return_to_output(self) -> None:
+        if self._output.is_there():
+            return
+        log.warning("%s was removed or replaced: it is made anew", self._output.path)
+        if self._crew is not None:
+            self._crew.dismiss()
+            self._crew = None
+        self._index.close()
+        self._output.reopen()
+        self._index = open_pages(self._output.fd, modes=self._output.modes)
+        self.refresh()
+
+    def _write_task(self, key: TaskKey, stop: Callable[[], bool] = _never) -> TaskRow:
+        """Bring the task's pages up to date; its row, which is kept if it stands on a page that changes often."""
+        roster = self.roster
+        facts = read_facts(key.root, key.task_id, roster.tasks[key])
+        name = roster.page_key(key)
+        is_kept = roster.is_kept(key)
+        usage = self._sources.usage(key)
+        row = task_row(facts, usage, self._options, name, is_kept)
+        if roster.is_listed(key) and self._rows.get(key) != row:
+            self._rows[key] = row
+            if facts.is_active:
+                roster.is_index_due = True
+            else:
+                roster.shelves_due.add(NEWEST)
+        if not is_kept:
+            self._pages.remove(name)
+            return row
+        try:
+            history = self._sources.history(key)
+            self.written += self._pages.write(name, facts, usage, history, stop).written
+            self.complaints.pop(key, None)
+        except OSError as error:
+            if error.errno in _HOPELESS:
+                raise
+            self._complain(key, str(error))
+        except NotOurs as error:
+            self._complain(key, str(error))
+        except Exception as error:  # noqa: BLE001 - what one task's files hold must not cost the others their pages
+            self._complain(key, f"{type(error).__name__}: {error}", error)
+        return row
+
+    def _complain(self, key: TaskKey, text: str, error: Exception | None = None) -> None:
+        """Say it once."""
+        if self.complaints.get(key) != text:
+            self.complaints[key] = text
+            log.error("pages of task %s cannot be written: %s", ascii(key.task_id), text, exc_info=error)
+
+    def _get_stuck(self, error: OSError) -> None:
+        self._is_stuck = True
+        self._step = None
+        text = error.strerror or str(error)
+        if self.trouble is None or self.trouble.errno != error.errno:
+            log.error(
+                "pages cannot be written to %s: %s; those there stay, and the next change tries again",
+                self._output.path,
+                text,
+            )
+        self.trouble = error
+
+    def _finish(self) -> None:
+        if self._crew is None:  # which may be adding to the marker
+            self._index.finish()
+            if not self.has_work:
+                self._pages.is_thorough = False
+        if self.trouble is not None:
+            self.trouble = None
+            log.info("pages are written to %s again", self._output.path)
+
+    # -- The index ---------------------------------------------------------------------------------------------------
+
+    def _row(self, key: TaskKey) -> TaskRow:
+        return self._rows.get(key) or self._write_task(key)
+
+    def _write_active(self) -> None:
+        rows = [self._row(key) for key, is_active in self.roster.tasks.items() if is_active]
+        rows.sort(key=lambda row: (-(row.launched_at_s or 0.0), row.task_id))
+        self._write_index(layout.INDEX, "active", rows, 1 if rows else 0)
+
+    def _write_newest(self) -> None:
+        rows = []
+        for key in self.roster.shelf.page(NEWEST):
+            row = self._row(key)
+            if row.href is not None and not self.roster.is_kept(key):
+                row = self._write_task(key)  # which takes its pages away
+            rows.append(row)
+        self._write_index(layout.FINISHED, "finished", rows, self.roster.shelf.first(NEWEST), NEWEST)
+
+    def _write_index(
+        self, path: str, kind: str, rows: Sequence[TaskRow], first: int, number: int = NEWEST, digest: str = ""
+    ) -> None:
+        shelf = self.roster.shelf
+        is_finished = kind == "finished"
+        page = IndexPage(
+            path=path,
+            stamp=Stamp(
+                written_at_s=time.time(),
+                writer=self._options.writer,
+                version=self._options.version,
+                hostname=self._options.hostname,
+            ),
+            kind=kind,
+            rows=tuple(_from(path, row) for row in rows),
+            active=len(self.roster.tasks) - len(shelf),
+            finished=len(shelf),
+            first=first,
+            newer=_link(shelf.newer(number), path) if is_finished else None,
+            older=_link(shelf.older(number), path) if is_finished else None,
+            active_href=layout.relative(layout.INDEX, path),
+            finished_href=layout.relative(layout.FINISHED, path),
+            roots=tuple(self._sources.places()),
+            owner=self._owner,
+            notices=tuple(Notice(level="warning", text=text) for text in self._sources.notices()),
+        )
+        digest = digest or page_digest(page, self._salt)
+        if not self._index.is_as_made(path, digest):
+            self.written += self._index.write(self._pages.renderer.render(page), digest)
+
+    # -- The backlog -------------------------------------------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is a step to do; not while the output cannot be written."""
+        if self._is_stuck:
+            return False
+        if self._crew is not None:
+            return self._step is not None or self._crew.has_tickets
+        roster = self.roster
+        return bool(self._step or roster.gone or roster.shelves_due or roster.due or roster.is_index_due)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all pages are as they should be, or cannot be."""
+        return not self.has_work and self._crew is None
+
+    def helper_has_ended(self) -> bool:
+        """Whether there is a helper whose work is to be taken over."""
+        return self._crew is not None and self._crew.has_ended()
+
+    @property
+    def helper_fd(self) -> int | None:
+        """Readable when ``helper_ended`` is to be called; None: nobody helps."""
+        return self._crew.fd if self._crew is not None else None
+
+    def work(self) -> None:
+        """One small step of the backlog."""
+        try:
+            if self._step is None:
+                self._step = self._next_step()
+            if next(self._step, self) is self:
+                self._step = None
+                if not self.has_work:
+                    self._finish()
+        except OSError as error:
+            self._get_stuck(error)
+
+    def _next_step(self) -> Iterator[None]:
+        roster = self.roster
+        if self._crew is not None:
+            number = self._crew.take()
+            return self._write_shelf(number, is_whole=True) if number is not None else iter(())
+        if roster.gone:
+            return self._remove_gone()
+        shelves = roster.shelves_due - {NEWEST}
+        if shelves:
+            number = max(shelves)
+            roster.shelves_due.discard(number)
+            return self._write_shelf(number, number in roster.whole)
+        return self._write_rest()
+
+    def _write_rest(self) -> Iterator[None]:
+        self.write()
+        yield
+
+    def _remove_gone(self) -> Iterator[None]:
+        while self.roster.gone:
+            name = next(iter(self.roster.gone))
+            self._pages.remove(name)
+            self.roster.gone.discard(name)
+            yield
+
+    def _write_shelf(self, number: int, is_whole: bool) -> Iterator[None]:
+        """Write a page of finished tasks, and if *is_whole* the pages of its tasks; due again if that fails."""
+        roster = self.roster
+        path = layout.finished_page(number)
+        keys = roster.shelf.page(number)
+        try:
+            if not keys:
+                self._index.remove(path)
+                return
+            digest = self._shelf_digest(number, keys)
+            is_kept = roster.shelf.kept(number)
+            rows = []
+            if not (self._index.is_as_made(path, digest) and not (is_kept and is_whole)):
+                for key in keys:
+                    if key not in roster.tasks:  # it vanished meanwhile, which makes this page due again
+                        continue
+                    row = self._rows.pop(key, None) if not is_whole else None
+                    is_fit = row is not None and (row.href is not None) == is_kept
+                    rows.append(row if row is not None and is_fit else self._write_task(key))
+                    roster.due.pop(key, None)
+                    yield
+                self._write_index(path, "finished", rows, roster.shelf.first(number), number, digest)
+            roster.whole.discard(number)
+        except OSError:
+            roster.shelves_due.add(number)
+            raise
+
+    def _shelf_digest(self, number: int, keys: Sequence[TaskKey]) -> str:
+        """Stands for what that page is made from, without reading it: it may list tasks by the hundred thousand."""
+        shelf = self.roster.shelf
+        checkpoints = [(key, seen(paths.runner_checkpoint(key.root, key.task_id))) for key in keys]
+        made_from = (self._salt, shelf.kept(number), shelf.newer(number), shelf.older(number), checkpoints)
+        return hashlib.blake2b(repr(made_from).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+    # -- Help --------------------------------------------------------------------------------------------------------
+
+    def call_help(self) -> None:
+        """Have a second process do its share of the backlog, if there is enough of it."""
+        numbers = sorted(self.roster.shelves_due - {NEWEST}, reverse=True)
+        if self._crew is not None or len(numbers) < 2 or (os.cpu_count() or 1) < 2:
+            return
+        self._crew = Crew.hire(numbers, self._help, lambda: self._index.made)
+        if self._crew is not None:
+            self.roster.shelves_due.difference_update(numbers)
+
+    def _help(self, number: int) -> None:
+        for _ in self._write_shelf(number, is_whole=True):
+            pass
+
+    def helper_ended(self) -> None:
+        """Take over what the helper did; what it did not do is due again."""
+        if self._crew is None:
+            return
+        crew, self._crew = self._crew, None
+        made = crew.result()
+        if made is None:
+            log.warning("the second process ended early: its share is done here")
+            self.roster.shelves_due.update(crew.numbers)
+            self.roster.whole.update(crew.numbers)
+            return
+        self._index.adopt(made)
+        self.roster.whole.difference_update(crew.numbers)
+        try:
+            self._finish()
+        except OSError as error:
+            self._get_stuck(error)
+
+
+def _from(path: str, row: TaskRow) -> TaskRow:
+    """*row* with its links as they are on the page at *path*; they come as they are at the top."""
+    up = "../" * path.count("/")
+    if not up or row.href is None:
+        return row
+    return replace(row, href=up + row.href, browse_href=up + row.browse_href if row.browse_href is not None else None)
+
+
+def _link(number: int | None, path: str) -> str | None:
+    if number is None:
+        return None
+    return layout.relative(layout.FINISHED if number == NEWEST else layout.finished_page(number), path)
+
+
+def _changed_ns(key: TaskKey) -> int:
+    """When the task's checkpoint changed last."""
+    found = seen(paths.runner_checkpoint(key.root, key.task_id)) or seen(
+        paths.task_path(key.root, key.task_id, paths.FINISHED)
+    )
+    return found.mtime_ns if found is not None else 0
