@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -138,7 +139,10 @@ class Collector(Generic[K]):
                 found[self._keys[number]] = Disk(time.time(), used_bytes, why)
         if has_ended:
             status = self._reap(self._child)
-            found |= self._give_up(f"the child that counts ended with {status}")
+            why = f"the child that counts ended with {status}"
+            if isinstance(self._source, Agent) and status == -signal.SIGALRM:
+                why = f"the agent did not answer within {self._source.timeout_s:g} s"
+            found |= self._give_up(why)
         elif self._open and time.monotonic() >= self._deadline_s:
             self._child.kill()
             found |= self._give_up("took too long")
