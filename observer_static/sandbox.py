@@ -23,8 +23,8 @@ from observer_static.reach import Claim, NotShown, Place, kind_of, open_place, p
 
 MAX_ENTRIES: Final = 2000
 MAX_DEPTH: Final = 6
-#: So many names are looked at for each that may be listed; then even counting ends.
-LOOK_FACTOR: Final = 10
+#: Names that are looked at; then even counting ends.
+MAX_LOOKS: Final = 10 * MAX_ENTRIES
 
 
 class Found(NamedTuple):
@@ -101,7 +101,7 @@ class _Walk:
         self._place = place
         self._start = parts_of(below)
         self._room = max_entries
-        self._looks = max_entries * LOOK_FACTOR
+        self._looks = max(MAX_LOOKS, 10 * max_entries)
         self._max_depth = max_depth
         self._children: dict[tuple[str, ...], list[Found]] = {}
         self._device = -1
