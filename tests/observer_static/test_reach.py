@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from observer_static.reach import Claim, NotShown, below, claim_of, kind_of, open_place, own_claim, parts_of
-from tests.support.box import IS_ROOT, NOBODY
+from tests.support.box import IS_ROOT, NOBODY, SOON_S
+from thermos.host.inotify import Watcher
 from thermos.records import RunnerHeader
 
 as_root = pytest.mark.skipif(not IS_ROOT, reason="only root can make files of other users")
 US = os.geteuid()
+IN_OPEN = 0x20  # linux/inotify.h
 #: Two users of no importance, neither of them anybody here.
 ALICE, BOB = 54321, 54322
 
@@ -149,14 +151,19 @@ def test_what_is_no_file_is_not_opened(make: Callable[[Path], None], words: str,
     assert read(tmp_path, "it", own_claim()) == f"it is {words}"
 
 
+@pytest.mark.process
 def test_a_fifo_is_not_even_opened_for_a_moment(tmp_path: Path) -> None:
     """Whoever waits for a reader of it would be told that there is one."""
     os.mkfifo(tmp_path / "fifo")
-    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
-    os.close(reader)
-    read(tmp_path, "fifo", own_claim())
-    with pytest.raises(OSError):
-        os.open(tmp_path / "fifo", os.O_WRONLY | os.O_NONBLOCK)
+    write(tmp_path / "file", "inside")
+    with Watcher() as watcher:
+        if watcher.watch(str(tmp_path), IN_OPEN) is None:
+            pytest.skip("no inotify")
+        for name in ("fifo", "file"):
+            read(tmp_path, name, own_claim())
+        opened = {event.name for event in watcher.wait(SOON_S)}
+    assert "file" in opened, "a real file is opened, and that is seen"
+    assert "fifo" not in opened
 
 
 @pytest.mark.parametrize("target", ["/etc", "inside"])
