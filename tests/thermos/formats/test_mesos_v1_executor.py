@@ -120,7 +120,8 @@ EVENTS: list[tuple[dict[str, Any], object]] = [
 
 @pytest.mark.parametrize("wire, event", EVENTS, ids=lambda value: type(value).__name__)
 def test_events(wire: dict[str, Any], event: object) -> None:
-    assert decode_event(json.dumps(wire).encode()) == event
+    found = decode_event(json.dumps(wire).encode())
+    assert (type(found), found) == (type(event), event)
 
 
 @pytest.mark.parametrize(
