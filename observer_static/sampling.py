@@ -75,6 +75,11 @@ class Sampling(Generic[K]):
         """Readable when ``due`` has a result of disk to take; the same one for good. None: disk is not counted."""
         return self._disk.fd if self._disk is not None else None
 
+    @property
+    def is_counting(self) -> bool:
+        """True while a child counts disk: ``fd`` will tell of an answer, or of its end."""
+        return self._disk is not None and self._disk.is_busy
+
     def due_in_s(self, now_s: float) -> float | None:
         """When to call ``due``, counted from *now_s* (monotonic); None: not before ``fd`` is readable."""
         with self._lock:
