@@ -41,6 +41,8 @@ FINISHED_PAGES: Final = 1000
 _HOPELESS: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EACCES}
 )
+#: So many tasks are named that have the same trouble.
+_MAX_SAME: Final = 5
 
 log = logging.getLogger("thermos_observer")
 
@@ -238,10 +240,16 @@ class Site:
         return row
 
     def _complain(self, key: TaskKey, text: str, error: Exception | None = None) -> None:
-        """Say it once."""
-        if self.complaints.get(key) != text:
-            self.complaints[key] = text
-            log.error("pages of task %s cannot be written: %s", ascii(key.task_id), text, exc_info=error)
+        """Say it once, and of the same thing with many tasks only so often."""
+        if self.complaints.get(key) == text:
+            return
+        same = sum(other == text for other in self.complaints.values())
+        self.complaints[key] = text
+        if same < _MAX_SAME:
+            more = "; the same with other tasks is not told any more" if same == _MAX_SAME - 1 else ""
+            log.error(
+                "pages of task %s cannot be written: %s%s", ascii(key.task_id), text, more, exc_info=same == 0 and error
+            )
 
     def _get_stuck(self, error: OSError) -> None:
         self._is_stuck = True

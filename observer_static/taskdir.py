@@ -115,7 +115,7 @@ class TaskPages:
         header = facts.state.header
         sandbox = header.sandbox if header is not None else None
         log_dir = header.log_dir if header is not None else None
-        seen = [
+        files = [
             seen(path)
             for path in (
                 paths.runner_checkpoint(facts.root, facts.task_id),
@@ -124,7 +124,7 @@ class TaskPages:
                 log_dir or (paths.default_log_dir(sandbox) if sandbox else ""),
             )
         ]
-        return hashlib.blake2b(repr((self.salt, seen)).encode(), digest_size=12).hexdigest()
+        return hashlib.blake2b(repr((self.salt, files)).encode(), digest_size=12).hexdigest()
 
     def remove(self, name: str) -> bool:
         """Take a task's pages away; whether there were any. What is not ours stays. Raises OSError."""
