@@ -52,7 +52,7 @@ class PathDetector(Protocol):
     """Finds checkpoint roots."""
 
     def get_paths(self) -> list[str]:
-        """The roots, each once, in a stable order; never raises for what lies on disk."""
+        """The roots, each once, in a stable order; never raises for what lies on disk, OSError if nobody can tell."""
         ...
 
 
@@ -221,11 +221,14 @@ def _is_directory(path: str) -> bool:
 
 
 def _directories(path: str, skip: str | None) -> Iterator[str]:
-    """The directories in *path* but the one named *skip*, by name; links are not followed. Absent: none."""
+    """The directories in *path* but the one named *skip*, by name; links are not followed. Absent: none.
+
+    Raises OSError where nobody can tell, for want of a descriptor or because the disk fails.
+    """
     try:
         with os.scandir(path) as entries:
             names = [e.name for e in entries if e.name != skip and e.is_dir(follow_symlinks=False)]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return
     for name in sorted(names):
         yield f"{path}/{name}"

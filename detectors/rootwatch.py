@@ -9,7 +9,8 @@ from typing import Final
 
 from detectors.changes import Ledger, TaskKey
 from detectors.remote import remote_name
-from detectors.watches import ENTRIES, Watches, nearest
+from detectors.watched import PATH, ActiveTask, Identity, TaskDir, is_absent, is_task_name, open_root
+from detectors.watches import ENTRIES, Owner, Watches, nearest
 from thermos.checkpoints import is_owned
 from thermos.formats import paths
 from thermos.host.beneath import open_beneath
@@ -17,57 +18,10 @@ from thermos.host.inotify import IN_CLOSE_WRITE, IN_MODIFY
 
 #: A directory that changed longer ago than this when it is read cannot change again without its time stamp telling.
 _SETTLED_NS: Final = 1_000_000_000
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
-_PATH: Final = os.O_PATH | os.O_DIRECTORY
-
-#: Device and inode.
-Identity = tuple[int, int]
-
-
-class TaskDir:
-    """One of the two directories of task files."""
-
-    __slots__ = ("identity", "root", "settled_ns", "watch", "where")
-
-    def __init__(self, root: RootWatch, where: str) -> None:
-        self.root = root
-        self.where = where
-        self.watch: int | None = None
-        self.identity: Identity | None = None
-        #: Time stamp under which its names are known for sure.
-        self.settled_ns: int | None = None
-
-    def lost(self, watch: int) -> None:
-        """Its watch is gone, and so is the directory."""
-        if self.watch == watch:
-            self.watch = self.identity = self.settled_ns = None
-
-    def is_settled(self) -> bool:
-        """Whether it is as it was read last."""
-        info = os.stat(paths.task_dir(self.root.path, self.where))
-        return self.identity == (info.st_dev, info.st_ino) and self.settled_ns == info.st_mtime_ns
-
-
-class ActiveTask:
-    """A task that is under way, and the directory of its checkpoint."""
-
-    __slots__ = ("root", "signature", "task_id", "watch")
-
-    def __init__(self, root: RootWatch, task_id: str) -> None:
-        self.root = root
-        self.task_id = task_id
-        self.watch: int | None = None
-        #: What its files were like when it was last looked at.
-        self.signature: tuple[int, ...] | None = None
-
-    @property
-    def key(self) -> TaskKey:
-        return TaskKey(self.root.path, self.task_id)
-
-    def lost(self, watch: int) -> None:
-        """Its watch is gone, and so is the directory."""
-        if self.watch == watch:
-            self.watch = None
+#: No more task files of one directory are listed, and no more active tasks of one root are watched: whoever owns
+#: the root could use up the memory and the watches of all.
+MOST_TASKS: Final = 200_000
+MOST_WATCHED: Final = 5_000
 
 
 class RootWatch:
@@ -75,7 +29,7 @@ class RootWatch:
 
     __slots__ = (
         "_checkpoints", "_holders", "_ledger", "_own", "_tasks", "_watches", "above", "above_name", "actives",
-        "dirs", "finished", "identity", "is_twin", "names", "path", "remote",
+        "dirs", "finished", "identity", "is_muted", "is_twin", "left_out", "names", "noise", "path", "remote",
     )  # fmt: skip
 
     def __init__(self, path: str, watches: Watches, ledger: Ledger, holders: dict[Identity, RootWatch]) -> None:
@@ -91,6 +45,11 @@ class RootWatch:
         self.is_twin = False
         #: The remote file system that it lies in.
         self.remote: str | None = None
+        #: It has more task files than are listed.
+        self.left_out = False
+        #: What happened in it since the last sweep, and whether that was too much to be told of each.
+        self.noise = 0
+        self.is_muted = False
         #: The watch that tells when it comes, and the name that must appear there.
         self.above: int | None = None
         self.above_name = ""
@@ -107,18 +66,31 @@ class RootWatch:
             if getattr(self, name) == watch:
                 setattr(self, name, None)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why its changes may be noticed late; None: they are told."""
+        if self.remote is not None:
+            return f"is on a remote file system ({self.remote})"
+        if self.is_muted:
+            return "changes faster than anybody can be told"
+        if len(self.actives) > MOST_WATCHED:
+            return f"has more than {MOST_WATCHED} active tasks"
+        return None
+
     # -- Looking at all of it ----------------------------------------------------------------------------------------
 
     def sync(self, is_thorough: bool = False) -> bool:
         """Bring it up to date; False: it is not there. *is_thorough*: no watch is believed to be right."""
         try:
             if is_thorough or not self._is_settled():
-                fd = _open_root(self.path)
+                fd = open_root(self.path)
                 try:
                     self._sync(fd)
                 finally:
                     os.close(fd)
-        except (OSError, ValueError):  # ValueError: a NUL in its path
+        except OSError as error:
+            if not is_absent(error):  # nobody can tell now: as it was
+                return self.identity is not None
             self.empty()
             return False
         for active in [*self.actives.values()]:
@@ -126,11 +98,14 @@ class RootWatch:
         return True
 
     def _is_settled(self) -> bool:
-        """Whether nothing came or went, as far as time stamps tell. Raises OSError."""
+        """Whether nothing came or went, as far as time stamps tell."""
         if None in (self.identity, self._own, self.dirs[0].watch, self.dirs[1].watch):
             return False
-        info = os.stat(self.path)
-        return self.identity == (info.st_dev, info.st_ino) and all(each.is_settled() for each in self.dirs)
+        try:
+            info = os.stat(self.path)
+            return self.identity == (info.st_dev, info.st_ino) and all(each.is_settled() for each in self.dirs)
+        except OSError:
+            return False
 
     def _sync(self, fd: int) -> None:
         info = os.fstat(fd)
@@ -145,7 +120,7 @@ class RootWatch:
             self.identity = identity
             self.remote = remote_name(fd)
         if self._own is None:
-            self._own = self._watches.add(fd, self)
+            self._own = self._watch(fd, self)
         active, finished = self._list(fd)
         if None in (self.dirs[0].identity, self.dirs[1].identity):
             self._watch_tasks(fd)
@@ -165,25 +140,31 @@ class RootWatch:
             is_finished = task_id in finished
             self._place(task_id, paths.FINISHED if is_finished else paths.ACTIVE if task_id in active else None)
 
+    def _watch(self, directory: int | str, owner: Owner, mask: int = ENTRIES) -> int | None:
+        return None if self.is_muted else self._watches.add(directory, owner, mask)
+
     def _watch_tasks(self, fd: int) -> None:
         """Have it told when one of the two directories comes."""
         self._watches.drop(self._tasks, self)
         self._tasks = None
         try:
-            tasks_fd = open_beneath(fd, "tasks", _PATH)
+            tasks_fd = open_beneath(fd, "tasks", PATH)
         except OSError:
             return  # the root's own watch tells when it comes
-        self._tasks = self._watches.add(tasks_fd, self)
+        self._tasks = self._watch(tasks_fd, self)
         os.close(tasks_fd)
 
     def _list(self, fd: int) -> tuple[set[str] | None, set[str] | None]:
-        """The names in both directories; None: as they were."""
+        """The names in both directories; None: as they were, or nobody can tell."""
+        self.left_out = False
         return self._names(self.dirs[0], fd), self._names(self.dirs[1], fd)
 
     def _names(self, directory: TaskDir, fd: int) -> set[str] | None:
         try:
-            below = open_beneath(fd, f"tasks/{directory.where}", _DIRECTORY)
-        except OSError:
+            below = open_beneath(fd, f"tasks/{directory.where}", os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            if not is_absent(error):
+                return None
             self._unwatch_dir(directory)
             return set()
         try:
@@ -192,18 +173,24 @@ class RootWatch:
                 self._unwatch_dir(directory)
                 directory.identity = info.st_dev, info.st_ino
             if directory.watch is None:
-                directory.watch = self._watches.add(below, directory, ENTRIES | IN_CLOSE_WRITE)
+                directory.watch = self._watch(below, directory, ENTRIES | IN_CLOSE_WRITE)
             changed_ns = os.fstat(below).st_mtime_ns
             if directory.settled_ns == changed_ns:
                 return None
             is_settled = time.time_ns() - changed_ns > _SETTLED_NS
+            names: set[str] = set()
             with os.scandir(below) as entries:
-                names = {e.name for e in entries if _is_task_name(e.name) and e.is_file(follow_symlinks=False)}
-            directory.settled_ns = changed_ns if is_settled else None
+                for entry in entries:
+                    if is_task_name(entry.name) and entry.is_file(follow_symlinks=False):
+                        if len(names) == MOST_TASKS:
+                            self.left_out = True
+                            break
+                        names.add(entry.name)
+            directory.settled_ns = changed_ns if is_settled and not self.left_out else None
             return names
-        except OSError:  # it vanished meanwhile, or its disk fails; what is there cannot be told
+        except OSError:  # its disk fails
             directory.settled_ns = None
-            return set()
+            return None
         finally:
             os.close(below)
 
@@ -211,25 +198,31 @@ class RootWatch:
 
     def look_at(self, task_id: str) -> None:
         """Something happened to the task file of that name."""
-        if not _is_task_name(task_id) or self.identity is None:
+        if not is_task_name(task_id) or self.identity is None or self.is_twin:
             return
         before = self.actives.get(task_id)
-        self._place(task_id, self._where(task_id))
+        try:
+            where = self._where(task_id)
+        except OSError:  # nobody can tell now; the next sweep will
+            return
+        if where is not None and len(self.actives) + len(self.finished) >= 2 * MOST_TASKS:
+            self.left_out = True
+            return
+        self._place(task_id, where)
         if before is not None and self.actives.get(task_id) is before:  # where it was, so written anew
-            before.signature = self._signature(before)
+            before.has_changed()
             self._ledger.change(before.key)
 
     def _where(self, task_id: str) -> str | None:
-        """Where its task file lies; one that is being moved counts as finished."""
-        try:
-            root_fd = _open_root(self.path)
-        except OSError:
-            return None
+        """Where its task file lies; one that is being moved counts as finished. Raises OSError."""
+        root_fd = open_root(self.path)
         try:
             for where in (paths.FINISHED, paths.ACTIVE, paths.FINISHED):  # moved between the first two: the third
                 try:
                     fd = open_beneath(root_fd, f"tasks/{where}/{task_id}", os.O_PATH)
-                except (OSError, ValueError):
+                except OSError as error:
+                    if not is_absent(error):
+                        raise
                     continue
                 is_file = stat.S_ISREG(os.fstat(fd).st_mode)
                 os.close(fd)
@@ -250,7 +243,7 @@ class RootWatch:
             new = self.actives[task_id] = ActiveTask(self, task_id)
             self.finished.discard(task_id)
             self._watch_checkpoint(new)
-            new.signature = self._signature(new)
+            new.has_changed()
         else:
             if active is not None:
                 del self.actives[task_id]
@@ -260,7 +253,7 @@ class RootWatch:
                 if active is not None or is_finished:
                     self._ledger.vanish(key)
                 return
-            if is_finished:
+            if is_finished and active is None:
                 return
             self.finished.add(task_id)
         if active is not None or is_finished:
@@ -270,20 +263,22 @@ class RootWatch:
 
     def _watch_checkpoint(self, active: ActiveTask) -> None:
         """Watch the directory of its checkpoint, or where that must appear."""
+        if self.is_muted or len(self.actives) > MOST_WATCHED:
+            return
         try:
-            root_fd = _open_root(self.path)
+            root_fd = open_root(self.path)
         except OSError:
             return
         try:
             for _ in range(2):  # again, should it come before what tells of it is watched
                 try:
-                    fd = open_beneath(root_fd, f"checkpoints/{active.task_id}", _PATH)
-                except (OSError, ValueError):
+                    fd = open_beneath(root_fd, f"checkpoints/{active.task_id}", PATH)
+                except OSError:
                     if self._checkpoints is None:
                         self._watch_checkpoints(root_fd)
                     continue
                 before = active.watch
-                active.watch = self._watches.add(fd, active, ENTRIES | IN_MODIFY | IN_CLOSE_WRITE)
+                active.watch = self._watch(fd, active, ENTRIES | IN_MODIFY | IN_CLOSE_WRITE)
                 if before != active.watch:
                     self._watches.drop(before, active)
                 os.close(fd)
@@ -293,26 +288,18 @@ class RootWatch:
 
     def _watch_checkpoints(self, root_fd: int) -> None:
         try:
-            fd = open_beneath(root_fd, "checkpoints", _PATH)
+            fd = open_beneath(root_fd, "checkpoints", PATH)
         except OSError:
             return  # the root's own watch tells when it comes
-        self._checkpoints = self._watches.add(fd, self)
+        self._checkpoints = self._watch(fd, self)
         os.close(fd)
 
     def _check(self, active: ActiveTask, is_thorough: bool = False) -> None:
-        """See whether its files changed, by size and inode."""
+        """See whether its files changed, and that it is watched."""
         if active.watch is None or is_thorough:
             self._watch_checkpoint(active)
-        signature = self._signature(active)
-        if signature != active.signature:
-            active.signature = signature
+        if active.has_changed():
             self._ledger.change(active.key)
-
-    def _signature(self, active: ActiveTask) -> tuple[int, ...]:
-        return (
-            *_signature(paths.runner_checkpoint(self.path, active.task_id)),
-            *_signature(paths.task_path(self.path, active.task_id, paths.ACTIVE)),
-        )
 
     # -- Events ------------------------------------------------------------------------------------------------------
 
@@ -326,9 +313,9 @@ class RootWatch:
                 self._watches.drop(self._checkpoints, self)
                 self._checkpoints = None
             return not name
-        if watch == self.above and name == self.above_name:
-            return True
-        return not name or name in ("tasks", "checkpoints", paths.ACTIVE, paths.FINISHED)
+        if watch == self.above:
+            return name in (self.above_name, "")
+        return name in ("", "tasks", "checkpoints", paths.ACTIVE, paths.FINISHED)
 
     def happened(self, active: ActiveTask, name: str, mask: int) -> bool:
         """Take in what happened in the directory of a checkpoint; True: its runner may be about to let go of it."""
@@ -337,7 +324,7 @@ class RootWatch:
             return False
         if name != paths.RUNNER:
             return False
-        active.signature = self._signature(active)
+        active.has_changed()
         self._ledger.change(active.key)
         path = paths.runner_checkpoint(self.path, active.task_id)
         return bool(mask & IN_CLOSE_WRITE) and is_owned(path) is True
@@ -352,24 +339,39 @@ class RootWatch:
         if os.path.isdir(self.path):  # it came just now
             self.sync()
 
+    def ignore_above(self) -> None:
+        """Wait no longer to be told that it comes: too much else happens there."""
+        self._unwatch_above()
+
+    def mute(self) -> None:
+        """Be told nothing until ``is_muted`` is taken back; what is known stays."""
+        self.is_muted = True
+        self._unwatch()
+        for active in self.actives.values():
+            self._watches.drop(active.watch, active)
+            active.watch = None
+
     def empty(self) -> None:
         """Nothing is in it any more: it is gone, or is known by another name."""
         for task_id in [*self.actives, *self.finished]:
             self._place(task_id, None)
-        for watch in (self._own, self._tasks, self._checkpoints):
-            self._watches.drop(watch, self)
-        self._own = self._tasks = self._checkpoints = None
-        for directory in self.dirs:
-            self._unwatch_dir(directory)
+        self._unwatch()
         if self.identity is not None and self._holders.get(self.identity) is self:
             del self._holders[self.identity]
         self.identity = self.remote = None
-        self.is_twin = False
+        self.is_twin = self.left_out = False
 
     def close(self) -> None:
         """It is no root any more."""
         self.empty()
         self._unwatch_above()
+
+    def _unwatch(self) -> None:
+        for watch in (self._own, self._tasks, self._checkpoints):
+            self._watches.drop(watch, self)
+        self._own = self._tasks = self._checkpoints = None
+        for directory in self.dirs:
+            self._unwatch_dir(directory)
 
     def _unwatch_above(self) -> None:
         self._watches.drop(self.above, self)
@@ -378,28 +380,3 @@ class RootWatch:
     def _unwatch_dir(self, directory: TaskDir) -> None:
         self._watches.drop(directory.watch, directory)
         directory.watch = directory.identity = directory.settled_ns = None
-
-
-def _is_task_name(name: str) -> bool:
-    return not name.startswith(".")
-
-
-def _signature(path: str) -> tuple[int, int]:
-    try:
-        info = os.lstat(path)
-    except (OSError, ValueError):
-        return 0, -1
-    return info.st_ino, info.st_size
-
-
-def _open_root(path: str) -> int:
-    """A descriptor of the root. Raises OSError; refuses a link that somebody else made, who may swap it."""
-    fd = os.open(path, _PATH | os.O_CLOEXEC)
-    try:
-        info = os.lstat(path)
-        if stat.S_ISLNK(info.st_mode) and info.st_uid not in (0, os.geteuid()):
-            raise NotADirectoryError(f"{path} is a link that uid {info.st_uid} made")
-    except OSError:
-        os.close(fd)
-        raise
-    return fd

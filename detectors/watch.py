@@ -7,17 +7,19 @@ so nothing that happens in between is missed. Events only say where to look: wha
 
 from __future__ import annotations
 
-import os
 import select
 import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from detectors.changes import Changes, Ledger, TaskKey
-from detectors.roots import ChainedPathDetector, Look, LookingPathDetector, PathDetector
-from detectors.rootwatch import ActiveTask, Identity, RootWatch, TaskDir
-from detectors.watches import SELF, Happening, Watches, nearest
+from detectors.members import Member, Parent, flat
+from detectors.roots import Look, PathDetector
+from detectors.rootwatch import MOST_TASKS, RootWatch
+from detectors.watched import ActiveTask, Identity, TaskDir
+from detectors.watches import SELF, Happening, Watches
 from thermos.errors import ThermosError
+from thermos.host.inotify import IN_DELETE, IN_MOVED_FROM
 
 __all__ = ["Changes", "HostWatcher", "TaskKey"]
 
@@ -25,42 +27,14 @@ __all__ = ["Changes", "HostWatcher", "TaskKey"]
 LOCK_GONE_S: Final = 0.2
 #: Sweeps take no more than this share of the time, however much there is to sweep.
 _SWEEP_SHARE: Final = 0.05
-
-
-class _Member:
-    """One detector: the roots it names, and the directories in which others may appear."""
-
-    def __init__(self, detector: PathDetector) -> None:
-        self._detector = detector
-        self.roots: set[str] = set()
-        self.parents: dict[str, _Parent] = {}
-        #: Why it does not work.
-        self.trouble: str | None = None
-
-    def look(self, changed: str | None) -> Look:
-        """What it sees. Raises ThermosError."""
-        if isinstance(self._detector, LookingPathDetector):
-            return self._detector.look(changed)
-        roots = self._detector.get_paths()
-        return Look(None, roots, sorted({os.path.dirname(path) for path in roots}))
-
-
-class _Parent:
-    """A directory in which a root may appear; ``above`` is watched while it is not there itself."""
-
-    def __init__(self, member: _Member, path: str) -> None:
-        self.member = member
-        self.path = path
-        self.watch: int | None = None
-        self.above: int | None = None
-        self.above_name = ""
-
-    def lost(self, watch: int) -> None:
-        """A watch is gone, and so is its directory."""
-        if self.watch == watch:
-            self.watch = None
-        if self.above == watch:
-            self.above = None
+#: A root in which more happens for so long is not watched until the next sweep, but looked at each second: being
+#: told costs more than that, and whoever owns the root could keep us busy.
+_NOISY_PER_S: Final = 200
+_NOISY_FOR_S: Final = 5.0
+_NOISY_POLL_S: Final = 1.0
+#: So often may something come where roots may appear, and be none, before nobody listens there for a while.
+_IDLE_LOOKS: Final = 100
+_IGNORED_S: Final = 600.0
 
 
 class HostWatcher:
@@ -75,11 +49,13 @@ class HostWatcher:
         self._poll_s = poll_s
         self._watches = Watches(poll_s)
         self._ledger = Ledger()
-        self._members = [_Member(each) for each in _flat(detector)]
+        self._members = [Member(each) for each in flat(detector)]
         self._roots: dict[str, RootWatch] = {}
         self._holders: dict[Identity, RootWatch] = {}
         self._again_s: dict[TaskKey, float] = {}
+        self._muted: dict[str, float] = {}  # roots, and when to look at each
         self._sweep_due_s: float | None = None
+        self._swept_at_s = 0.0
         self._tasks = _Tasks(self._roots)
 
     # -- What there is -----------------------------------------------------------------------------------------------
@@ -106,10 +82,15 @@ class HostWatcher:
         polling = f"changes are looked for every {min(self._poll_s, self._rescan_s):g} s"
         if self._watches.trouble is not None:
             found.append(f"{self._watches.trouble}: {polling}")
-        remote = sorted((root.path, root.remote) for root in self._roots.values() if root.remote is not None)
-        if remote:
-            more = f" and {len(remote) - 1} more roots are" if len(remote) > 1 else " is"
-            found.append(f"{remote[0][0]}{more} on a remote file system ({remote[0][1]}): {polling}")
+        why: dict[str, list[str]] = {}
+        for root in self._roots.values():
+            if root.left_out:
+                why.setdefault(f"has more than {MOST_TASKS} task files: not all are shown", []).append(root.path)
+            if root.trouble is not None:
+                why.setdefault(f"{root.trouble}: {polling}", []).append(root.path)
+        for reason, roots in sorted(why.items()):
+            more = f" (and {len(roots) - 1} more roots)" if len(roots) > 1 else ""
+            found.append(f"{min(roots)}{more} {reason}")
         return tuple(found)
 
     # -- Asking ------------------------------------------------------------------------------------------------------
@@ -125,21 +106,34 @@ class HostWatcher:
             return self.scan()
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            due_s = min([self._sweep_due_s, *self._again_s.values(), *([] if deadline_s is None else [deadline_s])])
+            due_s = min([self._sweep_due_s, *self._again_s.values(), *self._muted.values()])
+            if deadline_s is not None:
+                due_s = min(due_s, deadline_s)
             happenings, is_overflow = self._watches.wait(max(due_s - time.monotonic(), 0.0), *also)
             for happening in happenings:
                 self._handle(happening)
             now_s = time.monotonic()
             if is_overflow or now_s >= self._sweep_due_s:
                 self._sweep(is_thorough=is_overflow)
-            for key in [key for key, at_s in self._again_s.items() if now_s >= at_s]:
-                del self._again_s[key]
-                if self._tasks.get(key):
-                    self._ledger.change(key)
+            self._look_again(now_s)
             changes = self._ledger.take()
             is_late = deadline_s is not None and now_s >= deadline_s
             if changes or is_late or (also and _is_ready(also)):
                 return changes
+
+    def _look_again(self, now_s: float) -> None:
+        """Look at what was to be looked at by now."""
+        for key in [key for key, at_s in self._again_s.items() if now_s >= at_s]:
+            del self._again_s[key]
+            if self._tasks.get(key):
+                self._ledger.change(key)
+        for path in [path for path, at_s in self._muted.items() if now_s >= at_s]:
+            root = self._roots.get(path)
+            if root is None:
+                del self._muted[path]
+            else:
+                self._refresh(root)
+                self._muted[path] = now_s + _NOISY_POLL_S
 
     def close(self) -> None:
         """Give the inotify instance back."""
@@ -156,15 +150,23 @@ class HostWatcher:
     def _sweep(self, is_thorough: bool = False) -> None:
         begin_s = time.monotonic()
         self._watches.is_full = False  # some may be free again
+        self._muted.clear()
         known = list(self._roots.values())
         for member in self._members:
             self._look(member, None)
+            for parent in member.parents.values():
+                if parent.watch is None and parent.above is None and begin_s >= parent.ignored_until_s:
+                    parent.idle_looks = 0
+                    parent.listen(self._watches)
         for root in known:
+            root.noise = 0
+            root.is_muted = False
             if root.names:
                 self._refresh(root, is_thorough)
         end_s = time.monotonic()
-        is_told = self._watches.trouble is None and not any(root.remote for root in self._roots.values())
+        is_told = self._watches.trouble is None and all(root.trouble is None for root in self._roots.values())
         pause_s = self._rescan_s if is_told else min(self._poll_s, self._rescan_s)
+        self._swept_at_s = end_s
         self._sweep_due_s = end_s + max(pause_s, (end_s - begin_s) / _SWEEP_SHARE)
 
     def _refresh(self, root: RootWatch, is_thorough: bool = False) -> None:
@@ -186,31 +188,34 @@ class HostWatcher:
             if root.is_twin:
                 root.sync()
 
-    def _look(self, member: _Member, changed: str | None) -> None:
+    def _look(self, member: Member, changed: str | None) -> None:
         """Bring the roots of *member* up to date, where the entry *changed* can matter, or everywhere."""
         ask = [changed]
         while ask:
             try:
                 look = member.look(ask.pop())
-            except ThermosError as error:  # a plug-in that fails: what it found before stays
-                member.trouble = str(error)
+            except (ThermosError, OSError) as error:  # of a plug-in, or for want of a descriptor: what was found stays
+                member.trouble = f"{error}: roots that come and go are not seen"
                 return
             member.trouble = None
             wanted = set(look.parents)
-            for path in [path for path in member.parents if path not in wanted and _within(path, look.scope)]:
-                self._drop_parent(member.parents.pop(path))
+            for path in member.parents.below(look.scope):
+                if path not in wanted:
+                    self._drop_parent(member.parents[path])
             new = [path for path in look.parents if path not in member.parents]
             for path in new:
-                member.parents[path] = _Parent(member, path)
-                self._watch_parent(member.parents[path])
+                member.parents[path] = Parent(member, path)
+                member.parents[path].listen(self._watches)
             self._set_roots(member, look)
             # What came between the look and the watch was missed: look again, now that it is watched.
             ask += new if look.scope is not None else [None] * bool(new)
 
-    def _set_roots(self, member: _Member, look: Look) -> None:
+    def _set_roots(self, member: Member, look: Look) -> None:
         there = set(look.roots)
-        for path in [path for path in member.roots if path not in there and _within(path, look.scope)]:
-            member.roots.discard(path)
+        for path in member.roots.below(look.scope):
+            if path in there:
+                continue
+            del member.roots[path]
             root = self._roots[path]
             root.names -= 1
             if root.names == 0:
@@ -220,53 +225,69 @@ class HostWatcher:
         for path in look.roots:
             if path in member.roots:
                 continue
-            member.roots.add(path)
+            member.roots[path] = None
             root = self._roots.get(path) or RootWatch(path, self._watches, self._ledger, self._holders)
             self._roots[path] = root
             root.names += 1
             if root.names == 1 and not root.sync():
                 root.await_it()
 
-    def _watch_parent(self, parent: _Parent) -> None:
-        parent.watch = self._watches.add(parent.path, parent)
-        if parent.watch is None and not os.path.isdir(parent.path):
-            above, parent.above_name = nearest(parent.path)
-            parent.above = self._watches.add(above, parent)
-
-    def _drop_parent(self, parent: _Parent) -> None:
-        self._watches.drop(parent.watch, parent)
-        self._watches.drop(parent.above, parent)
+    def _drop_parent(self, parent: Parent) -> None:
+        del parent.member.parents[parent.path]
+        parent.ignore(self._watches)
 
     # -- Events ------------------------------------------------------------------------------------------------------
 
     def _handle(self, happening: Happening) -> None:
         watch, name, mask, owners = happening
         for owner in owners:
-            if isinstance(owner, _Parent):
+            if isinstance(owner, Parent):
                 self._handle_parent(owner, watch, name, mask)
             elif isinstance(owner, RootWatch):
-                if owner.names and owner.is_about(watch, name):
+                is_about = owner.names and owner.is_about(watch, name)
+                self._count(owner, watch)
+                if is_about:
                     self._refresh(owner)
             elif isinstance(owner, TaskDir):
+                self._count(owner.root, watch)
                 if mask & SELF:
                     self._refresh(owner.root)
                 else:
                     owner.root.look_at(name)
-            elif isinstance(owner, ActiveTask):
-                is_known = owner.root.actives.get(owner.task_id) is owner
-                if is_known and owner.root.happened(owner, name, mask):
+            elif isinstance(owner, ActiveTask) and owner.root.actives.get(owner.task_id) is owner:
+                self._count(owner.root, watch)
+                if owner.root.happened(owner, name, mask):
                     self._again_s[owner.key] = time.monotonic() + LOCK_GONE_S
 
-    def _handle_parent(self, parent: _Parent, watch: int, name: str, mask: int) -> None:
+    def _count(self, root: RootWatch, watch: int) -> None:
+        """Something happened in *root*; if that is too much, it is not watched for a while."""
+        root.noise += 1
+        if watch == root.above:
+            if root.noise > _IDLE_LOOKS:
+                root.ignore_above()
+        elif not root.is_muted and root.noise > _NOISY_PER_S * _NOISY_FOR_S:
+            now_s = time.monotonic()
+            if root.noise > _NOISY_PER_S * (now_s - self._swept_at_s):
+                root.mute()
+                self._muted[root.path] = now_s + _NOISY_POLL_S
+
+    def _handle_parent(self, parent: Parent, watch: int, name: str, mask: int) -> None:
         member = parent.member
         if member.parents.get(parent.path) is not parent:
             return
+        before = len(member.parents), len(member.roots)
         if watch == parent.watch and not mask & SELF:
             self._look(member, f"{parent.path}/{name}")
         elif mask & SELF or name == parent.above_name:
             self._drop_parent(parent)
-            del member.parents[parent.path]
             self._look(member, parent.path)
+        if before != (len(member.parents), len(member.roots)):
+            parent.idle_looks = 0
+        elif mask & ~(IN_DELETE | IN_MOVED_FROM):
+            parent.idle_looks += 1
+            if parent.idle_looks > _IDLE_LOOKS:  # the sandbox of something else, most likely
+                parent.ignore(self._watches)
+                parent.ignored_until_s = time.monotonic() + _IGNORED_S
 
 
 class _Tasks(Mapping[TaskKey, bool]):
@@ -290,18 +311,6 @@ class _Tasks(Mapping[TaskKey, bool]):
 
     def __len__(self) -> int:
         return sum(len(root.actives) + len(root.finished) for root in self._roots.values())
-
-
-def _flat(detector: PathDetector) -> Iterator[PathDetector]:
-    if isinstance(detector, ChainedPathDetector):
-        for member in detector.detectors:
-            yield from _flat(member)
-    else:
-        yield detector
-
-
-def _within(path: str, scope: str | None) -> bool:
-    return scope is None or path == scope or path.startswith(scope + "/")
 
 
 def _is_ready(fds: tuple[int, ...]) -> bool:
