@@ -203,6 +203,7 @@ def browse_page(context: Context, sandbox: str, claim: Claim, most: int) -> page
             entries=to_entries(listing, lambda relative: links(facts.root, facts.task_id, sandbox, relative)),
             left_out=listing.left_out,
             is_gone=listing.is_gone,
+            note=listing.note,
         )
 
     found = page(min(MAX_ENTRIES, most // 800 + 1))

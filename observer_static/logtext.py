@@ -88,7 +88,7 @@ def show(data: bytes) -> Shown:
     lines = text.replace(_NEXT_LINE, "\n").split("\n")
     last = len(lines) - 1
     for number, line in enumerate(lines):
-        line = line.rstrip("\r")
+        line = line.rstrip("\r")  # of most lines that hold one it is the end: they need no cells
         if not _SUSPECT.search(line):
             screen.put(line)
         elif _MOVES.search(line):

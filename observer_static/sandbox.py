@@ -126,7 +126,7 @@ class _Walk:
         if entry.kind != "directory" or entry.name == layout.PAGES_NAME:
             return False
         # What is mounted in a sandbox may be slow, endless, or never answer.
-        return depth + 1 < self._max_depth and entry.info.st_dev == self._device and self._place.may_list(entry.info)
+        return depth + 1 < self._max_depth and entry.info.st_dev == self._device
 
     def _list(self, parts: tuple[str, ...], depth: int) -> list[Found]:
         if self._looks <= 0:

@@ -13,10 +13,7 @@ CLASSES: Final[frozenset[str]] = frozenset(
     {"b", "d", "i", "u", *(f"{ground}{number}" for ground in ("fg", "bg") for number in range(16))}
 )
 
-#: Parameters of one SGR that are looked at, and digits of one (a terminal takes 16 or 32, and 3).
-_MAX_PARAMETERS: Final = 32
-_MAX_DIGITS: Final = 3
-#: Of longer parameters nothing is looked at.
+#: So much of an SGR is looked at: a terminal takes 16 or 32 parameters.
 MAX_CHARS: Final = 128
 
 
@@ -69,10 +66,8 @@ def _of_256(number: int) -> int | None:
 
 
 def _number(text: str) -> int:
-    """A parameter; one that is left out is 0, one that is no number is far from any."""
-    if not text:
-        return 0
-    return int(text) if len(text) <= _MAX_DIGITS and text.isdigit() else 999
+    """A parameter, of digits alone; one that is left out is 0."""
+    return int(text) if text else 0
 
 
 def _colour(numbers: list[int]) -> int | None:
@@ -88,7 +83,7 @@ def _colour(numbers: list[int]) -> int | None:
 @lru_cache(4096)
 def dressed(look: Look, parameters: str) -> Look:
     """*look* after one SGR with those *parameters*, what stands between ``ESC [`` and ``m``."""
-    groups = parameters.split(";")[:_MAX_PARAMETERS]
+    groups = parameters.split(";")
     at = 0
     while at < len(groups):
         group = groups[at].split(":")[:8]

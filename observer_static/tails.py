@@ -168,6 +168,7 @@ def _read_end(fd: int, log_bytes: int) -> tuple[int, int, bytes, str | None]:
         if len(data) == size - start:
             break
         note = "it was cut short while it was read"
+        size = start + len(data)
     if start and data:
         skipped = logtext.start_of_tail(data)
         start, data = start + skipped, data[skipped:]
@@ -176,7 +177,7 @@ def _read_end(fd: int, log_bytes: int) -> tuple[int, int, bytes, str | None]:
 
 def _rotated(dir_fd: int, stream: str) -> tuple[tuple[str, ...], str | None]:
     """(names of the files put aside, newest first; a note if not all were looked at)."""
-    pattern = re.compile(rf"{re.escape(stream)}\.([1-9][0-9]{{0,8}})(\.gz)?", re.ASCII)
+    pattern = re.compile(rf"{re.escape(stream)}\.([1-9][0-9]{{0,8}})(\.gz)?")
     numbered: dict[int, str] = {}
     note = None
     try:

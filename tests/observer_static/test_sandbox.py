@@ -134,7 +134,7 @@ def test_hostile_names_are_shown_safely_and_linked_by_their_bytes(tmp_path: Path
     assert by_name["\\xff\\xfe"].href == f"file://{tmp_path}/%FF%FE"
     assert by_name["%2e%2e"].href == f"file://{tmp_path}/%252e%252e"
     for entry, found in zip(entries, listing.entries, strict=True):
-        assert entry.name.isprintable()
+        assert entry.name.isprintable() and entry.path.isprintable()
         assert entry.href is not None and entry.href.isascii() and not set(entry.href) & set("<>\"' \n?#")
         fd = open_file(str(tmp_path), found.relative, own_claim())
         assert fd is not None
@@ -146,6 +146,14 @@ def test_a_hostile_target_is_shown_safely(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/x\n\x1b[31m")
     (entry,) = to_entries(listed(tmp_path), lambda relative: relative)
     assert entry.target == "/x\\n\\x1b[31m"
+
+
+def test_what_is_mounted_there_is_not_walked_into() -> None:
+    if os.stat("/").st_dev == os.stat("/proc").st_dev:
+        pytest.skip("/proc is no mount of its own here")
+    found = names(listed("/", max_depth=2))
+    assert "proc" in found
+    assert not [name for name in found if name.startswith("proc/")]
 
 
 # -- Bounds -----------------------------------------------------------------------------------------------------------
@@ -230,10 +238,13 @@ def test_what_the_tasks_user_may_not_read_has_no_link(tmp_path: Path) -> None:
     tree(tmp_path, "private", "dir/in it")
     os.chown(tmp_path, 4711, 4711)
     (tmp_path / "private").chmod(0o600)
-    (tmp_path / "dir").chmod(0o700)
+    (tmp_path / "dir").chmod(0o711)
     listing = browse(str(tmp_path), claim=Claim(0, None))
-    assert names(listing) == ["dir", "private"], "names he can see himself, what is in a closed directory he cannot"
+    assert names(listing) == ["dir", "private"], (
+        "names he can see himself, what is in a directory that he may not list he cannot"
+    )
     assert [entry.href for entry in to_entries(listing, lambda name: name)] == [None, None]
+    assert "may not list" in str(browse(str(tmp_path), "dir", claim=Claim(0, None)).note)
 
 
 # -- One file ---------------------------------------------------------------------------------------------------------
