@@ -223,7 +223,7 @@ class App:
 
     def _file_data(self, request: Request, parts: list[str]) -> Response:
         key = self._find(request, parts[1]) if len(parts) > 2 else None
-        return _json(files.file_data(request, self._view.facts(key), parts[2:]) if key is not None else {})
+        return _json(files.file_data(request, self._view.facts(key), _plainly(parts[2:])) if key is not None else {})
 
     def _file(self, request: Request, parts: list[str]) -> Response:
         key, below = self._below(request, parts)
@@ -269,10 +269,7 @@ class App:
         """(the task, the names of the path below its sandbox) of ``/ROUTE/TASK/PATH``."""
         if len(parts) < 2:
             raise NotFound("there is no such route")
-        below = parts[2:-1] if parts[2:] and parts[-1] == "" else parts[2:]  # a slash at the end says nothing
-        if below[:1] == ["."]:
-            below = below[1:]  # how the original's own links begin
-        return self._key(request, parts[1]), below
+        return self._key(request, parts[1]), _plainly(parts[2:])
 
     def _key(self, request: Request, task_id: str) -> TaskKey:
         key = self._find(request, task_id)
@@ -286,6 +283,13 @@ def _exactly(parts: list[str], count: int) -> list[str]:
     if len(parts) != count + 1 or "" in parts:
         raise NotFound("there is no such route")
     return parts[1:]
+
+
+def _plainly(below: list[str]) -> list[str]:
+    """The names of a path without what says nothing: a slash at its end, and the ``./`` of the original's links."""
+    if below[-1:] == [""]:
+        below = below[:-1]
+    return below[1:] if below[:1] == ["."] else below
 
 
 def _part_of_list(rest: list[str]) -> tuple[str, int, int]:

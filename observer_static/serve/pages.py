@@ -17,14 +17,15 @@ from observer_static.options import Options, served_links
 from observer_static.pages import IndexPage, Page, Stamp
 from observer_static.serve.finding import Finder
 from observer_static.serve.security import PAGE_POLICY
+from observer_static.serve.sending import Span, piece
 from observer_static.view import View
 from thermos.host.beneath import open_regular
 
 if TYPE_CHECKING:
     from observer_static.render import Renderer
 
-#: A file longer than this is none of ours.
-MAX_PAGE_BYTES: Final = 16 << 20
+#: Rows of an index that is made here.
+ROWS: Final = 200
 #: Pages are made one at a time: each may take a task's logs and Jinja's memory.
 _ONE_AT_A_TIME: Final = threading.Lock()
 
@@ -69,7 +70,7 @@ class Pages:
                 from observer_static.render import Renderer  # Jinja's memory only where pages are made here
 
                 self._renderer = Renderer()
-            return html(self._renderer.render(page).content)
+            return as_page(Response(self._renderer.render(page).content))
 
     def _open(self, path: str) -> int | None:
         """A descriptor of the site's file at *path*."""
@@ -90,12 +91,15 @@ class Pages:
         fd = self._open(path)
         if fd is None:
             return None
-        with os.fdopen(fd, "rb") as file:
-            info = os.fstat(fd)
-            etag = generate_etag(f"{info.st_ino} {info.st_size} {info.st_mtime_ns}".encode())
-            if not is_resource_modified(request.environ, etag):
-                return html(b"", etag, HTTPStatus.NOT_MODIFIED)
-            return html(file.read(MAX_PAGE_BYTES), etag)
+        info = os.fstat(fd)
+        etag = generate_etag(f"{info.st_ino} {info.st_size} {info.st_mtime_ns}".encode())
+        if is_resource_modified(request.environ, etag):
+            response = piece(request, fd, Span(0, info.st_size), HTTPStatus.OK)
+        else:
+            os.close(fd)
+            response = Response(status=HTTPStatus.NOT_MODIFIED)
+        response.set_etag(etag)
+        return as_page(response)
 
     def _made(self, parts: list[str]) -> Page | None:
         """The page of a task that would lie at that path; None: there is none."""
@@ -150,15 +154,9 @@ class Pages:
         )
 
 
-#: Rows of an index that is made here.
-ROWS: Final = 200
-
-
-def html(content: bytes, etag: str | None = None, status: int = HTTPStatus.OK) -> Response:
-    """A page of ours as an answer."""
-    response = Response(content, status=status, content_type="text/html; charset=utf-8")
+def as_page(response: Response) -> Response:
+    """*response* as a page of ours."""
+    response.headers["Content-Type"] = "text/html; charset=utf-8"
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     response.headers["Cache-Control"] = "no-cache"
-    if etag is not None:
-        response.set_etag(etag)
     return response

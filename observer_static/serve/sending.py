@@ -98,13 +98,13 @@ def send(request: Request, fd: int, name: str, *, as_download: bool) -> Response
         os.close(fd)
         response = Response(status=HTTPStatus.NOT_MODIFIED)
     elif spans is None:
-        response = _piece(request, fd, Span(0, size), HTTPStatus.OK)
+        response = piece(request, fd, Span(0, size), HTTPStatus.OK)
     elif not spans:
         os.close(fd)
         response = Response(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, content_type=_TEXT)
         response.headers["Content-Range"] = f"bytes */{size}"
     elif len(spans) == 1:
-        response = _piece(request, fd, spans[0], HTTPStatus.PARTIAL_CONTENT)
+        response = piece(request, fd, spans[0], HTTPStatus.PARTIAL_CONTENT)
         response.headers["Content-Range"] = _content_range(spans[0], size)
     else:
         response = _pieces(request, fd, spans, size, _TEXT if is_text else _BINARY)
@@ -173,13 +173,14 @@ def _wanted(request: Request, etag: str, size: int) -> list[Span] | None:
     return spans
 
 
-def _piece(request: Request, fd: int, span: Span, status: int) -> Response:
-    piece = Piece(fd, span)
+def piece(request: Request, fd: int, span: Span, status: int) -> Response:
+    """An answer of that part of the file behind *fd*, which is closed when it is sent. It has no type yet."""
+    part = Piece(fd, span)
     if request.method == "HEAD" or not span.length:
-        piece.close()
+        part.close()
         response = Response(status=status)
     else:
-        response = Response(_wrapped(request.environ, piece), status=status, direct_passthrough=True)
+        response = Response(_wrapped(request.environ, part), status=status, direct_passthrough=True)
     response.headers["Content-Length"] = str(span.length)
     del response.headers["Content-Type"]
     return response

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
@@ -19,26 +19,44 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Requests worked on at the same time. Files are sent by the server's own thread, so a slow reader holds none.
-THREADS: Final = 4
-#: Connections at the same time.
-CONNECTIONS: Final = 100
-#: A connection on which nothing moves for this long is closed.
-IDLE_S: Final = 30
-#: A request must have come whole in this time from its first byte: one byte now and then holds no connection.
-REQUEST_S: Final = 20.0
-#: How often connections are looked at, while there are any; without any, the thread sleeps.
-LOOK_S: Final = 5.0
 MAX_HEADER_BYTES: Final = 16 << 10
 #: Nothing has a body here; waitress refuses one as long as this.
 MAX_BODY_BYTES: Final = 1
 #: What waits to be sent is held in memory up to this, more than any page has, and never in a file.
 HELD_BYTES: Final = 16 << 20
+#: Time that requests which are being worked on get at the end.
+STOP_S: Final = 2
+
+
+class Limits(NamedTuple):
+    """What keeps one client from holding up the others, and all of them from holding up the host."""
+
+    #: Requests worked on at the same time. Files are sent by the server's own thread, so a slow reader holds none.
+    threads: int = 4
+    #: Connections at the same time.
+    connections: int = 64
+    #: A connection on which nothing moves for this long is closed.
+    idle_s: int = 30
+    #: A request must have come whole in this time from its first byte: one byte now and then holds no connection.
+    request_s: float = 20.0
+    #: How often connections are looked at, while there are any; without any, the thread sleeps.
+    look_s: int = 5
+
+
+class _Parser(HTTPRequestParser):
+    """Answers an address that is none with 400, where waitress would close the connection and log an error."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError:
+            raise ParsingError("the address is none") from None
 
 
 class _Channel(HTTPChannel):
     """A connection that remembers when its request began."""
 
+    parser_class = _Parser
     began_s: float | None = None
 
     def received(self, data: bytes) -> bool:
@@ -54,27 +72,31 @@ class _Server(TcpWSGIServer):
     channel_class = _Channel
 
     def maintenance(self, now: int) -> None:
-        super().maintenance(now)
-        late_s = time.monotonic() - REQUEST_S
+        """Nothing: waitress only marks what is late, and closes it when the client reads on. See ``close_late``."""
+
+    def close_late(self, limits: Limits) -> None:
+        """Close connections on which nothing moves, and those whose request takes too long to come."""
+        silent_s, late_s = time.time() - limits.idle_s, time.monotonic() - limits.request_s
         channels: Any = self.active_channels
-        for channel in channels.values():
-            began_s = channel.began_s
-            if began_s is not None and began_s < late_s:
-                channel.will_close = True
+        for channel in list(channels.values()):
+            is_silent = not channel.requests and channel.last_activity < silent_s
+            if is_silent or (channel.began_s is not None and channel.began_s < late_s):
+                channel.handle_close()
 
 
 class Server:
     """Answers requests from when it is made until ``close``."""
 
-    def __init__(self, host: str, port: int, app: WSGIApplication) -> None:
+    def __init__(self, host: str, port: int, app: WSGIApplication, limits: Limits | None = None) -> None:
         """Listens; port 0: a free one. Raises OSError where it cannot."""
+        limits = limits or Limits()
         settings = Adjustments(
             host=host,
             port=port,
-            threads=THREADS,
-            connection_limit=CONNECTIONS,
-            channel_timeout=IDLE_S,
-            cleanup_interval=int(LOOK_S),
+            threads=limits.threads,
+            connection_limit=limits.connections,
+            channel_timeout=limits.idle_s,
+            cleanup_interval=limits.look_s,
             max_request_header_size=MAX_HEADER_BYTES,
             max_request_body_size=MAX_BODY_BYTES,
             outbuf_overflow=HELD_BYTES,
@@ -88,9 +110,16 @@ class Server:
         self._map: Any = {}  # waitress's types, which others wrote, are wrong about it and the server
         self._dispatcher = ThreadedTaskDispatcher()
         self._is_closing = False
+        self._is_over = False
+        self._lock = threading.Lock()
         listen: Any = settings.listen[0]
-        self._server: Any = _Server(app, self._map, dispatcher=self._dispatcher, adj=settings, sockinfo=listen)
-        self._dispatcher.set_thread_count(THREADS)
+        try:
+            self._server: Any = _Server(app, self._map, dispatcher=self._dispatcher, adj=settings, sockinfo=listen)
+        except OSError:
+            wasyncore.close_all(self._map)
+            raise
+        self._limits = limits
+        self._dispatcher.set_thread_count(limits.threads)
         self._thread = threading.Thread(target=self._run, name="serve", daemon=True)
         self._thread.start()
 
@@ -105,23 +134,39 @@ class Server:
         return int(self._server.effective_port)
 
     def _run(self) -> None:
-        while not self._is_closing:
-            timeout_s: Any = LOOK_S if self._server.active_channels else None  # None: until something happens
-            wasyncore.poll2(timeout_s, self._map)
+        try:
+            look_s = 0.0
+            while not self._is_told_to_end():
+                if time.monotonic() >= look_s:
+                    self._server.close_late(self._limits)
+                    look_s = time.monotonic() + self._limits.look_s
+                # None: until something happens
+                timeout_s: Any = self._limits.look_s if self._server.active_channels else None
+                wasyncore.poll2(timeout_s, self._map)
+        finally:  # also where it fails: nobody waits then for an answer that does not come
+            with self._lock:
+                self._is_over = True
+            for channel in list(self._server.active_channels.values()):
+                channel.handle_close()  # wakes up a worker that waits for room in it
+            self._dispatcher.shutdown(timeout=STOP_S)
+            # A worker that is late will want to wake us, and write to a descriptor that were somebody else's by then.
+            late = [self._server.trigger] if self._dispatcher.threads else []
+            wasyncore.close_all({fd: each for fd, each in self._map.items() if each not in late})
+
+    def _is_told_to_end(self) -> bool:
+        with self._lock:
+            return self._is_closing
 
     def close(self) -> None:
-        """Stop listening, end what is under way, end all threads; may be called twice."""
-        if self._is_closing:
-            return
-        self._is_closing = True
-        self._server.pull_trigger()
+        """Stop listening, cut off what is under way, end all threads; may be called twice."""
+        with self._lock:
+            if not self._is_closing and not self._is_over:
+                self._server.pull_trigger()
+            self._is_closing = True
         self._thread.join()
-        self._dispatcher.shutdown(timeout=2)
-        wasyncore.close_all(self._map)
 
     def __enter__(self) -> Server:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with contextlib.suppress(OSError):
-            self.close()
+        self.close()
