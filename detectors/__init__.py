@@ -1,5 +1,19 @@
-"""Read-only finders of checkpoint roots; they take no locks and follow no link out of a root."""
+"""Read-only finders of checkpoint roots and tasks; they take no locks and follow no link out of a root."""
 
-from detectors.roots import ChainedPathDetector, FixedPathDetector, MesosPathDetector, PathDetector
+from detectors.roots import (
+    ChainedPathDetector,
+    FixedPathDetector,
+    Look,
+    LookingPathDetector,
+    MesosPathDetector,
+    PathDetector,
+)
 
-__all__ = ["ChainedPathDetector", "FixedPathDetector", "MesosPathDetector", "PathDetector"]
+__all__ = [
+    "ChainedPathDetector",
+    "FixedPathDetector",
+    "Look",
+    "LookingPathDetector",
+    "MesosPathDetector",
+    "PathDetector",
+]

@@ -148,7 +148,7 @@ class RootWatch:
         self._watches.drop(self._tasks, self)
         self._tasks = None
         try:
-            tasks_fd = open_beneath(fd, "tasks", PATH)
+            tasks_fd = open_beneath(fd, paths.TASKS, PATH)
         except OSError:
             return  # the root's own watch tells when it comes
         self._tasks = self._watch(tasks_fd, self)
@@ -161,7 +161,7 @@ class RootWatch:
 
     def _names(self, directory: TaskDir, fd: int) -> set[str] | None:
         try:
-            below = open_beneath(fd, f"tasks/{directory.where}", os.O_RDONLY | os.O_DIRECTORY)
+            below = open_beneath(fd, f"{paths.TASKS}/{directory.where}", os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             if not is_absent(error):
                 return None
@@ -219,7 +219,7 @@ class RootWatch:
         try:
             for where in (paths.FINISHED, paths.ACTIVE, paths.FINISHED):  # moved between the first two: the third
                 try:
-                    fd = open_beneath(root_fd, f"tasks/{where}/{task_id}", os.O_PATH)
+                    fd = open_beneath(root_fd, f"{paths.TASKS}/{where}/{task_id}", os.O_PATH)
                 except OSError as error:
                     if not is_absent(error):
                         raise
@@ -272,7 +272,7 @@ class RootWatch:
         try:
             for _ in range(2):  # again, should it come before what tells of it is watched
                 try:
-                    fd = open_beneath(root_fd, f"checkpoints/{active.task_id}", PATH)
+                    fd = open_beneath(root_fd, f"{paths.CHECKPOINTS}/{active.task_id}", PATH)
                 except OSError:
                     if self._checkpoints is None:
                         self._watch_checkpoints(root_fd)
@@ -288,7 +288,7 @@ class RootWatch:
 
     def _watch_checkpoints(self, root_fd: int) -> None:
         try:
-            fd = open_beneath(root_fd, "checkpoints", PATH)
+            fd = open_beneath(root_fd, paths.CHECKPOINTS, PATH)
         except OSError:
             return  # the root's own watch tells when it comes
         self._checkpoints = self._watch(fd, self)
@@ -315,7 +315,7 @@ class RootWatch:
             return not name
         if watch == self.above:
             return name in (self.above_name, "")
-        return name in ("", "tasks", "checkpoints", paths.ACTIVE, paths.FINISHED)
+        return name in ("", paths.TASKS, paths.CHECKPOINTS, paths.ACTIVE, paths.FINISHED)
 
     def happened(self, active: ActiveTask, name: str, mask: int) -> bool:
         """Take in what happened in the directory of a checkpoint; True: its runner may be about to let go of it."""

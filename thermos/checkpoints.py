@@ -51,15 +51,24 @@ class TaskCheckpoint:
 
 
 def list_tasks(root: str) -> Iterator[tuple[str, str]]:
-    """(``active`` or ``finished``, task id) of every task file under *root*; a root that is absent has none."""
+    """(``active`` or ``finished``, task id) of every task file under *root*; a root that is absent has none.
+
+    Below *root* no link is followed.
+    """
     for where in (paths.ACTIVE, paths.FINISHED):
         try:
-            with os.scandir(paths.task_dir(root, where)) as entries:
+            fd = _open_dir_below(root, [paths.TASKS, where])
+        except (OSError, ValueError):  # ValueError: a NUL in the root's path
+            continue
+        try:
+            with os.scandir(fd) as entries:
                 for entry in entries:
                     if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
                         yield where, entry.name
         except OSError:
             continue
+        finally:
+            os.close(fd)
 
 
 def read_stream(path: str, dir_fd: int | None = None) -> tuple[bytes, os.stat_result]:
@@ -93,6 +102,19 @@ def _open_below(root: str, path: str) -> int:
         return _open_regular(parts[-1], fd)
     finally:
         os.close(fd)
+
+
+def _open_dir_below(root: str, parts: list[str]) -> int:
+    """The directory *parts* below *root*, to be listed; none of them may be a link."""
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in parts:
+        kind = os.O_RDONLY if part is parts[-1] else os.O_PATH
+        try:
+            below = os.open(part, kind | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
 
 
 def _chunks(fd: int) -> Iterator[bytes]:

@@ -26,6 +26,8 @@ PROFILE_NAME: Final = ".thermos_profile"
 #: Names the task a sandbox directory was made for; data is deleted only where it does.
 SANDBOX_MARKER: Final = ".thermos-sandbox"
 
+TASKS: Final = "tasks"
+CHECKPOINTS: Final = "checkpoints"
 ACTIVE: Final = "active"
 FINISHED: Final = "finished"
 RUNNER: Final = "runner"
@@ -38,22 +40,22 @@ NAME_MAX_BYTES: Final = 255
 
 def task_dir(root: str, state: str) -> str:
     """Directory of the task files in *state*, ``active`` or ``finished``."""
-    return f"{root}/tasks/{state}"
+    return f"{root}/{TASKS}/{state}"
 
 
 def task_path(root: str, task_id: str, state: str) -> str:
     """The task file of *task_id* while it is in *state*."""
-    return f"{root}/tasks/{state}/{task_id}"
+    return f"{root}/{TASKS}/{state}/{task_id}"
 
 
 def checkpoint_dir(root: str, task_id: str) -> str:
     """Directory of a task's streams."""
-    return f"{root}/checkpoints/{task_id}"
+    return f"{root}/{CHECKPOINTS}/{task_id}"
 
 
 def runner_checkpoint(root: str, task_id: str) -> str:
     """The runner's stream."""
-    return f"{root}/checkpoints/{task_id}/{RUNNER}"
+    return f"{root}/{CHECKPOINTS}/{task_id}/{RUNNER}"
 
 
 def coordinator_name(process: str) -> str:
@@ -63,7 +65,7 @@ def coordinator_name(process: str) -> str:
 
 def process_checkpoint(root: str, task_id: str, process: str) -> str:
     """The stream that the coordinators of *process* write."""
-    return f"{root}/checkpoints/{task_id}/{COORDINATOR_PREFIX}{process}"
+    return f"{root}/{CHECKPOINTS}/{task_id}/{COORDINATOR_PREFIX}{process}"
 
 
 def default_log_dir(sandbox: str) -> str:
