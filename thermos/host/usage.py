@@ -23,6 +23,9 @@ K = TypeVar("K", bound=Hashable)
 PSS_PROCESSES: Final = 50
 PSS_RSS_BYTES: Final = 1 << 30
 PSS_IN_ALL: Final = 2000
+#: A share is asked for again after this long, or when the resident size has changed by one part in so many.
+PSS_FRESH_S: Final = 60.0
+PSS_PARTS: Final = 64
 
 #: What psutil calls the states of proc(5).
 STATUSES: Final[Mapping[str, str]] = {
@@ -109,15 +112,12 @@ class _Found(NamedTuple):
     members: frozenset[int]  # of the group
 
 
-class _Detail(NamedTuple):
-    """What psutil adds. None: we may not know."""
+class _Share(NamedTuple):
+    """A proportional share that was asked for, and what the process's resident size was then."""
 
-    descriptors: int | None
-    read_bytes: int | None
-    written_bytes: int | None
-
-
-_NOTHING: Final = _Detail(0, 0, 0)
+    pss_bytes: int | None
+    rss_bytes: int
+    mono_s: float
 
 
 def rate(now: Mapping[_Who, Spent], before: Mapping[_Who, Spent], began_ticks: int) -> int:
@@ -150,6 +150,7 @@ class Sampler(Generic[K]):
 
     def __init__(self) -> None:
         self._before: dict[K, _Before] = {}
+        self._shares: dict[_Who, _Share] = {}
 
     def forget(self, keys: Iterable[K]) -> None:
         """Drop what is known of *keys*."""
@@ -158,21 +159,23 @@ class Sampler(Generic[K]):
 
     def sample(self, wanted: Mapping[K, RunnerState]) -> dict[K, TaskUsage]:
         """The usage of each of *wanted*, by the same key. Raises nothing for what lies in /proc."""
-        return _Round(wanted, self._before).usages if wanted else {}
+        return _Round(wanted, self._before, self._shares).usages if wanted else {}
 
 
 class _Round(Generic[K]):
     """One measurement of many tasks."""
 
-    def __init__(self, wanted: Mapping[K, RunnerState], before: dict[K, _Before]) -> None:
+    def __init__(self, wanted: Mapping[K, RunnerState], before: dict[K, _Before], shares: dict[_Who, _Share]) -> None:
         self.at_s = time.time()
         self.mono_s = time.monotonic()
         self.began_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * trees.TICKS_PER_S)
         self.host = Host()
         self.mounts = accounting.mounts()
+        self.shares = shares
+        for who in [who for who, share in shares.items() if self.mono_s - share.mono_s > PSS_FRESH_S]:
+            del shares[who]
         self.pss_left = PSS_IN_ALL
-        self.pss: dict[int, int | None] = {}
-        self.details: dict[int, _Detail] = {}
+        self.asked: dict[int, Asked] = {}
         found = {key: self._find(state) for key, state in wanted.items()}
         taken = {pid for task in found.values() for tree in task.trees.values() for pid in tree}
         self.usages: dict[K, TaskUsage] = {}
@@ -247,7 +250,7 @@ class _Round(Generic[K]):
     def _usage(self, pids: set[int], parts: list[set[int]], shell: Row | None, cpu: float | None) -> Usage:
         """What *pids* use, which are those of all *parts* together."""
         rows = [self.host.rows[pid] for pid in pids]
-        details = [self._detail(row) for row in rows]
+        asked = [self._ask(row) for row in rows]
         rss_bytes = sum(row.rss_bytes for row in rows)
         pss_bytes = _sum([self._pss(part) for part in parts if part])
         return Usage(
@@ -259,32 +262,37 @@ class _Round(Generic[K]):
             user_cpu_s=sum(row.user_ticks + row.waited_user_ticks for row in rows) / trees.TICKS_PER_S,
             system_cpu_s=sum(row.system_ticks + row.waited_system_ticks for row in rows) / trees.TICKS_PER_S,
             threads=sum(row.threads for row in rows),
-            descriptors=_sum([detail.descriptors for detail in details]),
-            read_bytes=_sum([detail.read_bytes for detail in details]),
-            written_bytes=_sum([detail.written_bytes for detail in details]),
+            descriptors=_sum([one.descriptors for one in asked]),
+            read_bytes=_sum([one.read_bytes for one in asked]),
+            written_bytes=_sum([one.written_bytes for one in asked]),
             processes=len(rows),
             nice=shell.nice if shell is not None else None,
             status=STATUSES.get(shell.state) if shell is not None else None,
             ram_kind="pss" if pss_bytes is not None else "rss",
         )
 
-    def _detail(self, row: Row) -> _Detail:
-        known = self.details.get(row.pid)
+    def _ask(self, row: Row) -> Asked:
+        known = self.asked.get(row.pid)
         if known is None:
-            known = self.details[row.pid] = _NOTHING if row.is_dead else _ask(row.pid)
+            known = self.asked[row.pid] = Asked(row)
         return known
 
     def _pss(self, pids: set[int]) -> int | None:
         """The proportional share of *pids*; None: too dear, or we may not know."""
-        asked = [pid for pid in pids if pid not in self.pss]
-        if asked:
-            rss_bytes = sum(self.host.rows[pid].rss_bytes for pid in pids)
-            if len(pids) > PSS_PROCESSES or rss_bytes > PSS_RSS_BYTES or len(asked) > self.pss_left:
-                return None
-            self.pss_left -= len(asked)
-            for pid in asked:
-                self.pss[pid] = 0 if self.host.rows[pid].is_dead else _ask_pss(pid)
-        return _sum([self.pss[pid] for pid in pids])
+        rows = [self.host.rows[pid] for pid in pids]
+        if len(rows) > PSS_PROCESSES or sum(row.rss_bytes for row in rows) > PSS_RSS_BYTES:
+            return None
+        stale = [row for row in rows if not self._is_fresh(row)]
+        if len(stale) > self.pss_left:
+            return None
+        self.pss_left -= len(stale)
+        for row in stale:
+            self.shares[row.pid, row.start_ticks] = _Share(self._ask(row).pss_bytes(), row.rss_bytes, self.mono_s)
+        return _sum([self.shares[row.pid, row.start_ticks].pss_bytes for row in rows])
+
+    def _is_fresh(self, row: Row) -> bool:
+        share = self.shares.get((row.pid, row.start_ticks))
+        return share is not None and abs(share.rss_bytes - row.rss_bytes) <= share.rss_bytes // PSS_PARTS
 
 
 def _sum(numbers: list[int | None]) -> int | None:
@@ -297,34 +305,43 @@ def _sum(numbers: list[int | None]) -> int | None:
     return total
 
 
-def _ask(pid: int) -> _Detail:
-    import psutil  # 4 MB, which whoever never measures need not have
+class Asked:
+    """What psutil says of one process. None: we may not know. What has ended has let go of everything."""
 
-    descriptors = read_bytes = written_bytes = None
-    try:
-        process = psutil.Process(pid)
+    def __init__(self, row: Row) -> None:
+        import psutil  # 4 MB, which whoever never measures need not have
+
+        self.descriptors: int | None = 0
+        self.read_bytes: int | None = 0
+        self.written_bytes: int | None = 0
+        self._process: psutil.Process | None = None
+        if row.is_dead:
+            return
         try:
-            descriptors = process.num_fds()
-        except psutil.AccessDenied:
-            pass
+            self._process = psutil.Process(row.pid)
+            try:
+                self.descriptors = self._process.num_fds()
+            except psutil.AccessDenied:
+                self.descriptors = None
+            try:
+                counters = self._process.io_counters()
+                self.read_bytes, self.written_bytes = counters.read_bytes, counters.write_bytes
+            except (psutil.AccessDenied, NotImplementedError):  # a kernel that does not count it
+                self.read_bytes = self.written_bytes = None
+        except psutil.NoSuchProcess:
+            self._process = None
+        except (psutil.Error, OSError, RuntimeError, ValueError):
+            self.descriptors = self.read_bytes = self.written_bytes = None
+
+    def pss_bytes(self) -> int | None:
+        """Its proportional share."""
+        import psutil
+
+        if self._process is None:
+            return 0
         try:
-            counters = process.io_counters()
-            read_bytes, written_bytes = counters.read_bytes, counters.write_bytes
-        except psutil.AccessDenied:
-            pass
-    except psutil.NoSuchProcess:  # a zombie among them: it has let go of everything
-        return _NOTHING
-    except (psutil.Error, OSError, NotImplementedError, RuntimeError, ValueError):
-        pass  # a kernel that does not count this
-    return _Detail(descriptors, read_bytes, written_bytes)
-
-
-def _ask_pss(pid: int) -> int | None:
-    import psutil
-
-    try:
-        return int(psutil.Process(pid).memory_full_info().pss)
-    except psutil.NoSuchProcess:
-        return 0
-    except (psutil.Error, OSError, NotImplementedError, RuntimeError, ValueError):
-        return None
+            return int(self._process.memory_full_info().pss)
+        except psutil.NoSuchProcess:
+            return 0
+        except (psutil.Error, OSError, NotImplementedError, RuntimeError, ValueError):
+            return None

@@ -130,13 +130,16 @@ _listed: list[str] | None = None
 
 
 def _hear(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "os.listdir" and _listed is not None:
-        _listed.append(str(arguments[0]))
+    if _listed is not None:
+        if event == "os.listdir":
+            _listed.append(str(arguments[0]))
+        elif event == "open" and str(arguments[0]).endswith("/smaps_rollup"):
+            _listed.append("shares")
 
 
 @contextlib.contextmanager
 def listings() -> Iterator[list[str]]:
-    """The directories that are listed meanwhile."""
+    """The directories that are listed meanwhile; ``shares`` for each proportional share that is asked for."""
     global _listed
     if _hear not in _hooks:
         _hooks.append(_hear)
@@ -150,6 +153,28 @@ def listings() -> Iterator[list[str]]:
 
 
 _hooks: list[object] = []
+
+
+def test_a_share_is_asked_for_when_the_size_has_changed(tmp_path: Path) -> None:
+    """It costs the kernel a walk over all pages; who sleeps is not asked again at once."""
+    grow = "import sys; sys.stdin.readline(); x = bytearray(b'x') * (30 << 20); print('full', flush=True); sys.stdin.read()"
+    child = subprocess.Popen(
+        [sys.executable, "-S", "-c", grow], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with child:
+        assert child.stdin is not None and child.stdout is not None
+        until(lambda: Path(f"/proc/{child.pid}/stat").read_text().split()[2] == "S", "it waits")
+        state = by_hand(None, child.pid)
+        sampler = Sampler[str]()
+        with listings() as seen:
+            first = measured(sampler, state).processes["work"].ram_bytes or 0
+            assert measured(sampler, state).processes["work"].ram_bytes == first
+        assert seen.count("shares") == 1
+        child.stdin.write("go\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "full\n"
+        assert (measured(sampler, state).processes["work"].ram_bytes or 0) >= first + (30 << 20)
+        child.stdin.close()
 
 
 # -- real trees ------------------------------------------------------------------------------------------------------
