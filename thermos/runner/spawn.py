@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from thermos.runner import boot
@@ -63,6 +63,21 @@ def start(command: RunnerCommand, report: bool = True, daemon: bool = False) -> 
         os.close(task_fd)
 
 
+def launch(arguments: Sequence[str], task_json: str, kept: Sequence[int] = (), stderr_fd: int | None = None) -> Started:
+    """Start a runner with *arguments* of its command line for *task_json*; it reports. Raises OSError.
+
+    *kept*: descriptors that it inherits under their numbers. *stderr_fd*: where its complaints go.
+    """
+    task_fd = os.memfd_create("task", 0)  # inherited on purpose
+    try:
+        os.write(task_fd, task_json.encode())
+        os.lseek(task_fd, 0, os.SEEK_SET)
+        words = [f"--thermos_json=/proc/self/fd/{task_fd}", *arguments]
+        return _spawn(words, report=True, daemon=False, kept=kept, stderr_fd=stderr_fd)
+    finally:
+        os.close(task_fd)
+
+
 def take_over(root: str, task_id: str, arguments: list[str], as_uid: int | None = None) -> int:
     """Start a runner that goes on with a task from its checkpoint alone; its pid. Raises OSError.
 
@@ -72,7 +87,14 @@ def take_over(root: str, task_id: str, arguments: list[str], as_uid: int | None 
     return _spawn(words, report=False, daemon=False, as_uid=as_uid).pid
 
 
-def _spawn(arguments: list[str], report: bool, daemon: bool, as_uid: int | None = None) -> Started:
+def _spawn(
+    arguments: list[str],
+    report: bool,
+    daemon: bool,
+    as_uid: int | None = None,
+    kept: Sequence[int] = (),
+    stderr_fd: int | None = None,
+) -> Started:
     own_pid = os.getpid()
     ours: int | None = None
     theirs: int | None = None
@@ -102,6 +124,10 @@ def _spawn(arguments: list[str], report: bool, daemon: bool, as_uid: int | None 
                 null = os.open(os.devnull, os.O_RDWR)
                 for fd in (0, 1, 2):
                     os.dup2(null, fd)
+            for fd in kept:
+                os.set_inheritable(fd, True)
+            if stderr_fd is not None:
+                os.dup2(stderr_fd, 2)
             if as_uid is not None:
                 import pwd
 

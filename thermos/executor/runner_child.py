@@ -1,0 +1,236 @@
+"""The runner as the executor's child: started, listened to, told to kill, and known to be gone.
+
+What it records comes over a pipe as it is written, so that nothing is polled; what its end means is read from the
+checkpoint, which survives it. It holds a leash: when we are gone, it ends the task.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from thermos.checkpoints import read_task
+from thermos.core.lifetime_events import Event, ProcessesRun, RunnerEnded, RunnerReady
+from thermos.errors import IllegalMove
+from thermos.executor.outcome import outcome
+from thermos.formats.checkpoint import Decoder
+from thermos.host.loop import Loop
+from thermos.records import ProcessStatus, TaskStatus
+from thermos.runner import spawn
+from thermos.schema import Task
+from thermos.states import ProcessState
+
+#: States of a process that has not run yet; one that came and went between two looks has.
+_NOT_YET: Final = frozenset({ProcessState.WAITING, ProcessState.FORKED})
+_READ_BYTES: Final = 64 << 10
+#: Of what the runner complains about, so much is told.
+_SAID_BYTES: Final = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerOrder:
+    """What the runner is started with; ``thermos_runner --help`` explains each."""
+
+    root: str
+    task_id: str
+    sandbox: str
+    task: Task
+    task_json: str
+    container_sandbox: str | None = None
+    hostname: str | None = None
+    user: str | None = None
+    ports: Mapping[str, int] = field(default_factory=dict)
+    mesos_containerizer_path: str | None = None
+    preserve_env: bool = False
+    kill_budget_s: float = 60.0
+    logger: Mapping[str, str | int] = field(default_factory=dict)
+
+    def words(self, leash_fd: int) -> list[str]:
+        """Its command line, without the task."""
+        words = [
+            f"--checkpoint_root={self.root}",
+            f"--task_id={self.task_id}",
+            f"--sandbox={self.sandbox}",
+            f"--container_sandbox={self.container_sandbox or self.sandbox}",
+            f"--leash_fd={leash_fd}",
+            f"--preemption_wait={self.kill_budget_s:g}",
+            *(f"--port={name}:{number}" for name, number in sorted(self.ports.items())),
+            *(f"--{name}={value}" for name, value in self.logger.items()),
+        ]
+        if self.hostname is not None:
+            words.append(f"--hostname={self.hostname}")
+        if self.user is not None:
+            words.append(f"--setuid={self.user}")
+        if self.mesos_containerizer_path is not None:
+            words.append(f"--mesos_containerizer_path={self.mesos_containerizer_path}")
+        if self.preserve_env:
+            words.append("--preserve_env")
+        return words
+
+
+class RunnerChild:
+    """One task's runner, or one after the other. *tell* hears RunnerReady, ProcessesRun, RunnerEnded; *changed*
+
+    is called whenever something was recorded. Everything comes from the loop.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        order: RunnerOrder,
+        tell: Callable[[Event], object],
+        changed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._loop = loop
+        self._order = order
+        self._tell = tell
+        self._changed = changed
+        self._leash, self._hold = os.pipe2(os.O_CLOEXEC)
+        self._pid = 0
+        self._pidfd = -1
+        self._report = -1
+        self._complaints = -1
+        self._is_ready = False
+        self._has_run = False
+        self._decoder = Decoder()
+        self._kill_words: list[str] | None = None
+
+    # -- Starting --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start a runner: the first, or one that goes on where the last one died."""
+        words = self._order.words(self._leash)
+        self._begin(lambda said: spawn.launch(words, self._order.task_json, (self._leash,), said))
+
+    def _begin(self, make: Callable[[int], spawn.Started]) -> None:
+        self._is_ready = False
+        self._decoder = Decoder()
+        said = os.memfd_create("runner's stderr", os.MFD_CLOEXEC)
+        try:
+            started = make(said)
+        except OSError as error:
+            os.write(said, f"it could not be started: {error.strerror}".encode())
+            self._complaints = said
+            self._loop.call_later(self, 0.0, lambda: self._gone(127 << 8))
+            return
+        assert started.report_fd is not None
+        self._complaints = said
+        self._pid = started.pid
+        self._pidfd = os.pidfd_open(started.pid)
+        self._report = started.report_fd
+        os.set_blocking(self._report, False)
+        self._loop.watch(self._report, self._reported)
+        self._loop.watch(self._pidfd, self._ended)
+
+    # -- Listening -------------------------------------------------------------------------------------------------
+
+    def _reported(self) -> None:
+        if not self._read_report():
+            self._loop.unwatch(self._report)
+
+    def _read_report(self) -> bool:
+        """Take in what has come; False: there will be no more."""
+        try:
+            data = os.read(self._report, _READ_BYTES)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        for entry in self._decoder.feed(data):
+            record = entry.record
+            if isinstance(record, TaskStatus) and not self._is_ready:
+                self._is_ready = True
+                self._tell(RunnerReady())
+            if isinstance(record, ProcessStatus) and not self._has_run and record.state not in _NOT_YET:
+                self._has_run = True
+                self._tell(ProcessesRun())
+        self._changed()
+        return True
+
+    def _ended(self) -> None:
+        self._loop.unwatch(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        _, wait_status = os.waitpid(self._pid, 0)
+        while self._report >= 0 and self._has_more():
+            pass
+        self._gone(wait_status)
+
+    def _has_more(self) -> bool:
+        """Read what is left in the pipe; coordinators do not hold it, so it ends with the runner."""
+        before = self._decoder.fed_to
+        if self._read_report() and self._decoder.fed_to > before:
+            return True
+        self._loop.unwatch(self._report)
+        os.close(self._report)
+        self._report = -1
+        return False
+
+    def _gone(self, wait_status: int) -> None:
+        said = os.pread(self._complaints, _SAID_BYTES, 0).decode("utf-8", "replace")
+        os.close(self._complaints)
+        self._complaints = -1
+        self._pid = 0
+        if self._kill_words is not None:
+            words, self._kill_words = self._kill_words, None
+            self._begin_kill(words)
+            return
+        checkpoint = read_task(self._order.root, self._order.task_id)
+        try:
+            died_alone, status = outcome(
+                wait_status, checkpoint.state if checkpoint.exists else None, self._order.task, said
+            )
+        except IllegalMove as error:  # a checkpoint that somebody else wrote into
+            died_alone, status = outcome(wait_status, None, None, f"{said} {error}")
+        self._changed()
+        self._tell(RunnerEnded(None if died_alone else status, status, self._loop.now_s()))
+
+    # -- Ending ----------------------------------------------------------------------------------------------------
+
+    def kill(self, budget_s: float, as_lost: bool = False) -> None:
+        """Have the task ended within *budget_s*, finalizers included; RunnerEnded tells that it is."""
+        if budget_s < self._order.kill_budget_s:
+            end = "LOST" if as_lost else "KILLED"
+            self._replace([f"--kill={end}", "--kill_reason=asked for by Mesos", f"--kill_budget={budget_s:g}"])
+        elif self._pid:
+            self._signal(signal.SIGUSR2 if as_lost else signal.SIGUSR1)
+        else:
+            self._replace([f"--kill={'LOST' if as_lost else 'KILLED'}", "--kill_reason=asked for by Mesos"])
+
+    def force(self) -> None:
+        """Have everything ended now: no finalizers, no grace."""
+        self._replace(["--kill=KILLED", "--kill_reason=it took too long to end", "--kill_budget=0"])
+
+    def _replace(self, words: list[str]) -> None:
+        """Put a runner that kills in the place of the one there is; a runner can be killed at any moment."""
+        if self._pid:
+            self._kill_words = words
+            self._signal(signal.SIGKILL)
+        else:
+            self._begin_kill(words)
+
+    def _begin_kill(self, words: list[str]) -> None:
+        order = self._order
+        line = [f"--checkpoint_root={order.root}", f"--task_id={order.task_id}", "--takeover", *words]
+        line += [f"--leash_fd={self._leash}"]
+        self._begin(lambda said: spawn.launch(line, order.task_json, (self._leash,), said))
+
+    def _signal(self, number: int) -> None:
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except ProcessLookupError:
+            pass  # it has ended, and the loop is about to hear of it
+
+    def close(self) -> None:
+        """Let go of the leash: a runner that lives ends its task as LOST."""
+        self._loop.cancel(self)
+        for fd in (self._report, self._pidfd):
+            if fd >= 0:
+                self._loop.unwatch(fd)
+        for fd in (self._report, self._pidfd, self._complaints, self._leash, self._hold):
+            if fd >= 0:
+                os.close(fd)
+        self._report = self._pidfd = self._complaints = self._leash = self._hold = -1
