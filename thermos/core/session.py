@@ -47,6 +47,7 @@ from thermos.core.session_events import (
     StreamLost,
     SubscribeRefused,
     Told,
+    UpdateAcknowledged,
     UpdateWanted,
     Woke,
 )
@@ -377,6 +378,7 @@ class Session:
             return  # acknowledged before: the update was sent twice
         if (task := self._tasks.get(status.task_id)) is not None:
             task.is_acknowledged = True
+        self._act(UpdateAcknowledged(status))
         # One that is acknowledged before it was sent again need not be.
         self._outbox = deque(call for call in self._outbox if not _is_update(call, event.uuid))
 

@@ -181,6 +181,12 @@ class Deliver(NamedTuple):
     data: bytes
 
 
+class UpdateAcknowledged(NamedTuple):
+    """The agent answers for this update from now on."""
+
+    status: TaskStatus
+
+
 class ShutDown(NamedTuple):
     """End all tasks, say so in updates, and stop. Once."""
 

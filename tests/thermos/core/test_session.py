@@ -36,6 +36,7 @@ from thermos.core.session_events import (
     StreamLost,
     SubscribeRefused,
     Told,
+    UpdateAcknowledged,
     UpdateWanted,
     Woke,
 )
@@ -130,13 +131,13 @@ def test_a_task_from_launch_to_end() -> None:
     story.does(UpdateWanted(status(1, STARTING)), Send(Update(status(1, STARTING))))
     story.does(UpdateWanted(status(2)))  # one call at a time
     story.does(Answered(), Send(Update(status(2))))
-    story.does(ack(1))
+    story.does(ack(1), UpdateAcknowledged(status(1, STARTING)))
     story.does(Answered())
-    story.does(ack(2))
+    story.does(ack(2), UpdateAcknowledged(status(2)))
     story.does(UpdateWanted(status(3, FINISHED)), Send(Update(status(3, FINISHED))))
     story.does(StopWanted(5.0))
     story.does(Answered())
-    story.does(ack(3), Close("the executor is done", ()))
+    story.does(ack(3), UpdateAcknowledged(status(3, FINISHED)), Close("the executor is done", ()))
     story.does(Launch(task("u")))
     assert story.session.wake_at_s is None
 
@@ -165,7 +166,7 @@ def test_after_a_reconnect_all_that_is_unacknowledged_is_sent_again_in_order() -
     story = Story().subscribe().launch("t", "u")
     story.does(UpdateWanted(status(1, STARTING)), Send(Update(status(1, STARTING))))
     story.does(Answered())
-    story.does(ack(1))
+    story.does(ack(1), UpdateAcknowledged(status(1, STARTING)))
     story.does(UpdateWanted(status(2)), Send(Update(status(2))))
     story.does(UpdateWanted(status(3, STARTING, "u")))
     story.does(StreamLost("EOF"), Disconnect(), Disconnected("EOF"))
@@ -173,9 +174,9 @@ def test_after_a_reconnect_all_that_is_unacknowledged_is_sent_again_in_order() -
     story.wakes_in(0.6, OpenStream(Subscribe((task("u"),), (status(2), status(3, STARTING, "u"), status(4, FINISHED)))))
     story.does(UpdateWanted(status(5, RUNNING, "u")))  # too late for this SUBSCRIBE
     story.does(SUBSCRIBED, Reregistered(SUBSCRIBED), Send(Update(status(5, RUNNING, "u"))))
+    story.does(ack(2), UpdateAcknowledged(status(2)))
     story.does(ack(2))
-    story.does(ack(2))
-    story.does(ack(4))
+    story.does(ack(4), UpdateAcknowledged(status(4, FINISHED)))
     story.does(Answered())
     assert story.session.unacknowledged_updates == (status(3, STARTING, "u"), status(5, RUNNING, "u"))
     assert story.session.unacknowledged_tasks == (task("u"),)
@@ -237,7 +238,7 @@ def test_an_agent_gone_too_long_means_shutdown_and_it_may_still_come_back_for_th
     story.now_s = story.session.wake_at_s
     story.does(Woke(), OpenStream(Subscribe((task(),), (status(1, KILLED),))))
     story.does(SUBSCRIBED, Reregistered(SUBSCRIBED))
-    story.does(ack(1), Close("the executor is done", ()))
+    story.does(ack(1), UpdateAcknowledged(status(1, KILLED)), Close("the executor is done", ()))
 
 
 def test_an_agent_that_never_comes_back_holds_nobody_up_for_ever() -> None:
@@ -411,8 +412,18 @@ def test_an_update_that_was_asked_for_twice_is_sent_once() -> None:
     story.does(UpdateWanted(status(1)), Send(Update(status(1))))
     story.does(UpdateWanted(status(1)))
     story.does(Answered())
-    story.does(ack(1))
+    story.does(ack(1), UpdateAcknowledged(status(1)))
     story.does(UpdateWanted(status(1)))
+
+
+def test_an_update_acknowledged_before_its_second_try_is_not_sent_again() -> None:
+    story = Story().subscribe().launch()
+    story.does(UpdateWanted(status(1)), Send(Update(status(1))))
+    story.does(UpdateWanted(status(2)))
+    story.does(UpdateWanted(status(3)))
+    story.does(ack(3), UpdateAcknowledged(status(3)))  # out of turn, as a SUBSCRIBE before made it known
+    story.does(Answered(), Send(Update(status(2))))
+    story.does(Answered())
 
 
 def test_shutdown_comes_once_and_nothing_after_it() -> None:
