@@ -3,8 +3,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import textwrap
@@ -14,13 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.box import NOBODY, Box, as_user, box, process, until, with_words
-from thermos.core.state import RunnerState
-from thermos.host import proc, trees
+from tests.support.box import NOBODY, Box, as_user, box, process, until
+from tests.support.measuring import by_hand, measured, tree, ungrouped
+from thermos.host import trees
 from thermos.host.trees import Host
-from thermos.host.usage import STATUSES, Sampler, Spent, TaskUsage, rate
-from thermos.records import ProcessStatus, TaskStatus
-from thermos.states import ProcessState, TaskState
+from thermos.host.usage import STATUSES, Sampler, Spent, rate
 
 PYTHON = f"exec {sys.executable} -S -E -c"
 #: Processor time is counted in ticks, of a tree's every process its own.
@@ -34,26 +30,9 @@ def a_box() -> Iterator[Box]:
         yield made
 
 
-def measured(sampler: Sampler[str], state: RunnerState) -> TaskUsage:
-    return sampler.sample({"key": state})["key"]
-
-
-def ungrouped(a_box: Box) -> RunnerState:
-    """The task's state without its control group: all that is known of it is what its runs say."""
-    state = a_box.state
-    assert state.header is not None
-    state.header = state.header._replace(cgroup=None)
-    return state
-
-
 def on_cpu_s(pid: int) -> float:
     """How long *pid* was on a processor, by the scheduler's own clock (schedstat(5) of the kernel's documents)."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
-
-
-def tree(state: RunnerState, name: str) -> set[int]:
-    host = Host()
-    return host.tree(host.roots(state.processes[name].last))
 
 
 # -- rates -----------------------------------------------------------------------------------------------------------
@@ -85,35 +64,12 @@ def test_rate_knows_a_pid_that_was_reused() -> None:
     assert rate({(1, 105): Spent(4, 0)}, {(1, 5): Spent(1000, 0)}, 100) == 4
 
 
-# -- reading /proc ---------------------------------------------------------------------------------------------------
-
-
-def test_parse_agrees_with_psutil() -> None:
-    row = trees.parse(Path(f"/proc/{os.getpid()}/stat").read_bytes())
-    me = psutil.Process()
-    assert (row.pid, row.ppid, row.session) == (os.getpid(), os.getppid(), os.getsid(0))
-    assert (row.nice, row.threads) == (me.nice(), me.num_threads())
-    assert row.start_ticks == proc.start_ticks(os.getpid())
-    assert row.vms_bytes == pytest.approx(me.memory_info().vms, rel=0.2)
-    assert row.rss_bytes == pytest.approx(me.memory_info().rss, rel=0.2)
+# -- asking ---------------------------------------------------------------------------------------------------
 
 
 def test_states_are_called_what_psutil_calls_them() -> None:
     words = {getattr(psutil, name) for name in dir(psutil) if name.startswith("STATUS_")}
     assert set(STATUSES.values()) <= words
-
-
-def test_a_command_cannot_forge_its_line(tmp_path: Path) -> None:
-    named = tmp_path / "x) Z 1 1 1 ("
-    shutil.copy("/bin/sleep", named)
-    child = subprocess.Popen([str(named), "1000"])
-    try:
-        until(lambda: Path(f"/proc/{child.pid}/comm").read_text().startswith("x)"), "the name is the file's")
-        row = trees.parse(Path(f"/proc/{child.pid}/stat").read_bytes())
-        assert (row.ppid, row.is_dead, row.start_ticks) == (os.getpid(), False, proc.start_ticks(child.pid))
-    finally:
-        child.kill()
-        child.wait()
 
 
 def test_one_pass_for_all_tasks(a_box: Box) -> None:
@@ -157,7 +113,10 @@ _hooks: list[object] = []
 
 def test_a_share_is_asked_for_when_the_size_has_changed(tmp_path: Path) -> None:
     """It costs the kernel a walk over all pages; who sleeps is not asked again at once."""
-    grow = "import sys; sys.stdin.readline(); x = bytearray(b'x') * (30 << 20); print('full', flush=True); sys.stdin.read()"
+    grow = (
+        "import sys; sys.stdin.readline(); x = bytearray(b'x') * (30 << 20); "
+        "print('full', flush=True); sys.stdin.read()"
+    )
     child = subprocess.Popen(
         [sys.executable, "-S", "-c", grow], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -285,27 +244,6 @@ def test_threads_descriptors_and_io(a_box: Box) -> None:
     assert (one.nice, one.status) == (0, "sleeping")
 
 
-def test_what_leaves_its_session_and_its_parent_is_still_the_process_s(a_box: Box) -> None:
-    word = f"{os.getpid()}.5"
-    a_box.start(
-        [
-            process("escape", f"(setsid sleep 3{word} & ) ; setsid sleep 4{word} & sleep 5{word} & echo on > on; wait"),
-            process("quiet", "sleep 1000"),
-        ]
-    )
-    a_box.until_file("on")
-    a_box.until_running("escape", "quiet")
-    until(lambda: all(with_words(f"{n}{word}") for n in (3, 4, 5)), "all three sleep")
-    state = ungrouped(a_box)
-    sleepers = {pid for n in (3, 4, 5) for pid in with_words(f"sleep\0{n}{word}")}
-    assert len(sleepers) == 3
-    assert sleepers <= tree(state, "escape")
-    assert not sleepers & tree(state, "quiet")
-    usage = measured(Sampler(), state)
-    assert usage.processes["escape"].processes == 5
-    assert usage.task.processes == 5 + 2
-
-
 def test_a_zombie_is_counted_and_harms_nothing(a_box: Box) -> None:
     work = "import os, signal; os.fork() or os._exit(0); open('on', 'w').write('on\\n'); signal.pause()"
     a_box.start([process("work", f'{PYTHON} "{work}"')])
@@ -316,55 +254,6 @@ def test_a_zombie_is_counted_and_harms_nothing(a_box: Box) -> None:
     one = measured(Sampler(), state).processes["work"]
     assert one.processes == 3
     assert one.descriptors is not None and one.ram_kind == "pss"
-
-
-def test_a_session_outlives_its_coordinator(tmp_path: Path) -> None:
-    inner = "sleep 1000 & (sleep 1001 & ) ; echo on > on; wait"
-    coordinator = subprocess.Popen(
-        ["bash", "-c", f"bash -c '{inner}' & echo $! > pid; wait"], cwd=tmp_path, start_new_session=True
-    )
-    try:
-        until((tmp_path / "on").exists, "the shell has started all")
-        shell = int((tmp_path / "pid").read_text())
-        state = by_hand(coordinator.pid, shell)
-        assert len(tree(state, "work")) == 4
-        coordinator.kill()
-        coordinator.wait()
-        assert len(tree(state, "work")) == 3  # also the one whose parent is gone
-    finally:
-        for row in Host().rows.values():
-            if row.session == coordinator.pid:
-                os.kill(row.pid, signal.SIGKILL)
-
-
-def test_a_shell_s_session_may_be_a_stranger_s(tmp_path: Path) -> None:
-    """Someone's terminal: its leader is no coordinator of ours, and its other members are not this run's."""
-    line = "sleep 1000 & bash -c 'sleep 1001 & wait' & echo $! > pid; wait"
-    leader = subprocess.Popen(["bash", "-c", line], cwd=tmp_path, start_new_session=True)
-    try:
-        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the shell has started")
-        shell = int((tmp_path / "pid").read_text())
-        until(lambda: proc.children(shell), "its child")
-        assert tree(by_hand(None, shell), "work") == {shell, *proc.children(shell)}
-    finally:
-        for row in Host().rows.values():
-            if row.session == leader.pid:
-                os.kill(row.pid, signal.SIGKILL)
-        leader.wait()
-
-
-def by_hand(coordinator: int | None, shell: int) -> RunnerState:
-    """A state whose one process has these pids, recorded now and here."""
-    status = TaskStatus(TaskState.ACTIVE, 0, 1, 0, proc.boot_id(), proc.pid_namespace())
-    state = RunnerState()
-    state.apply(status)
-    state.apply(ProcessStatus(0, "work", ProcessState.WAITING))
-    state.apply(ProcessStatus(1, "work", ProcessState.FORKED))
-    state.apply(ProcessStatus(2, "work", ProcessState.RUNNING, pid=shell, pid_start_ticks=proc.start_ticks(shell)))
-    run = state.processes["work"].last
-    run.coordinator_pid = coordinator
-    run.coordinator_start_ticks = proc.start_ticks(coordinator) if coordinator is not None else None
-    return state
 
 
 def test_nothing_is_left_of_a_task_that_ended(a_box: Box) -> None:
@@ -379,99 +268,6 @@ def test_nothing_is_left_of_a_task_that_ended(a_box: Box) -> None:
     usage = measured(sampler, state)
     assert usage.processes == {}
     assert (usage.task.processes, usage.task.ram_bytes, usage.task.cpu) == (0, 0, 0.0)
-
-
-# -- pids are claims -------------------------------------------------------------------------------------------------
-
-
-def test_a_pid_of_another_start_time_is_a_strangers(a_box: Box) -> None:
-    a_box.start([process("work", "sleep 1000")])
-    a_box.until_running("work")
-    state = ungrouped(a_box)
-    run = state.processes["work"].last
-    assert run.pid_start_ticks is not None and run.coordinator_start_ticks is not None
-    run.pid_start_ticks -= 1
-    assert measured(Sampler(), state).processes["work"].processes == 2  # the coordinator is who it was
-    run.coordinator_start_ticks -= 1
-    usage = measured(Sampler(), state)
-    assert usage.processes == {} and usage.task.processes == 0
-
-
-def test_pids_of_another_boot_are_strangers(a_box: Box) -> None:
-    a_box.start([process("work", "sleep 1000")])
-    a_box.until_running("work")
-    state = ungrouped(a_box)
-    run = state.processes["work"].last
-    assert run.boot is not None
-    run.boot = run.boot._replace(boot_id="00000000-0000-0000-0000-000000000000")
-    usage = measured(Sampler(), state)
-    assert usage.processes == {} and usage.task.processes == 0
-
-
-def test_pids_of_a_namespace_that_is_not_to_be_seen_are_unknown(a_box: Box) -> None:
-    a_box.start([process("work", "sleep 1000")])
-    a_box.until_running("work")
-    state = ungrouped(a_box)
-    run = state.processes["work"].last
-    assert run.boot is not None
-    run.boot = run.boot._replace(pid_namespace=1)
-    usage = measured(Sampler(), state)
-    assert usage.processes == {}
-    assert usage.task[1:] == (None,) * 14
-
-
-def test_records_of_the_original_are_believed_by_their_time(a_box: Box) -> None:
-    a_box.start([process("work", "sleep 1000")])
-    a_box.until_running("work")
-    state = ungrouped(a_box)
-    run = state.processes["work"].last
-    run.boot = TaskStatus(run.boot.state, 0, 1, 0) if run.boot is not None else None
-    run.pid_start_ticks = run.coordinator_start_ticks = None
-    assert measured(Sampler(), state).processes["work"].processes == 2
-    assert run.start_time is not None and run.fork_time is not None
-    run.start_time -= 60
-    run.fork_time -= 60
-    assert measured(Sampler(), state).processes == {}
-
-
-@pytest.mark.parametrize("pid", [-1, 0, 1, 2**31 - 1, 2**70])
-def test_hostile_pids(a_box: Box, pid: int) -> None:
-    a_box.start([process("work", "sleep 1000")])
-    a_box.until_running("work")
-    state = ungrouped(a_box)
-    run = state.processes["work"].last
-    run.pid = run.coordinator_pid = pid
-    run.pid_start_ticks = run.coordinator_start_ticks = proc.start_ticks(1)
-    assert measured(Sampler(), state).processes == {}
-
-
-def test_a_coordinator_leads_its_session(a_box: Box) -> None:
-    """One that does not is a process that somebody else named: its whole tree would be this task's."""
-    a_box.start([process("work", "sleep 1000")])
-    a_box.until_running("work")
-    state = ungrouped(a_box)
-    run = state.processes["work"].last
-    run.coordinator_pid, run.coordinator_start_ticks = run.pid, run.pid_start_ticks
-    run.pid = None
-    assert measured(Sampler(), state).processes == {}
-
-
-def test_pid_namespaces(a_box: Box) -> None:
-    words = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]
-    if subprocess.run([*words, "true"], capture_output=True).returncode:
-        pytest.skip("no PID namespaces here")
-    word = f"7{os.getpid()}.25"
-    a_box.start([process("work", f"setsid sleep {word} & sleep 1000")], before=words)
-    a_box.until_running("work")
-    until(lambda: with_words(f"sleep\0{word}"), "the sleeper")
-    state = ungrouped(a_box)
-    run = state.processes["work"].last
-    assert run.pid is not None and run.boot is not None
-    assert run.boot.pid_namespace != proc.pid_namespace()
-    pids = tree(state, "work")
-    assert run.pid not in pids
-    assert with_words(f"sleep\0{word}")[0] in pids
-    assert measured(Sampler(), state).processes["work"].processes == len(pids) == 4
 
 
 # -- as another user -------------------------------------------------------------------------------------------------
