@@ -33,7 +33,8 @@ from thermos.records import RunnerHeader
 
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
+#: Without O_NONBLOCK, a lease that the file's owner has taken (fcntl(2)) would hold us up for 45 s.
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 #: A path deeper than this is nobody's log.
 _MAX_PARTS: Final = 128
 #: More directories than this above a sandbox are not walked up.
@@ -233,6 +234,8 @@ def _open(path: str, flags: int, dir_fd: int | None) -> int:
         raise NotShown("not there", is_gone=True) from None
     except NotADirectoryError:
         raise NotShown("not below a directory, or a link that is not followed") from None
+    except BlockingIOError:
+        raise NotShown("leased by a program that has it open (fcntl F_SETLEASE)") from None
     except OSError as error:
         raise NotShown(f"not readable: {error.strerror}") from None
     except ValueError:  # a NUL

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -164,6 +167,25 @@ def test_a_fifo_is_not_even_opened_for_a_moment(tmp_path: Path) -> None:
         opened = {event.name for event in watcher.wait(SOON_S)}
     assert "file" in opened, "a real file is opened, and that is seen"
     assert "fifo" not in opened
+
+
+def test_a_lease_does_not_hold_the_reader_up(tmp_path: Path) -> None:
+    """Its owner may make every open() of a file wait for 45 s, root's as well."""
+    write(tmp_path / "file", "inside")
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # how the kernel asks for it back
+    holder = os.open(tmp_path / "file", os.O_RDWR)
+    try:
+        try:
+            fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError:
+            pytest.skip("this file system has no leases")
+        begun = time.monotonic()
+        assert "leased" in read(tmp_path, "file", own_claim())
+        assert time.monotonic() - begun < 5
+    finally:
+        os.close(holder)
+        signal.signal(signal.SIGIO, before)
+    assert read(tmp_path, "file", own_claim()) == "inside"
 
 
 @pytest.mark.parametrize("target", ["/etc", "inside"])

@@ -52,7 +52,7 @@ def test_too_many_colours_are_told_of() -> None:
     assert log.note is not None and "colours" in log.note
 
 
-MESOS_SANDBOX = "/var/lib/mesos/slaves/S1/frameworks/F1/executors/E1/runs/R1/sandbox"
+MESOS_SANDBOX = "/var/lib/mesos/agents/S1/frameworks/F1/executors/E1/runs/R1/sandbox"
 
 
 def test_a_live_log_can_be_followed_where_an_agent_keeps_it() -> None:
