@@ -29,6 +29,8 @@ MAX_NAME: Final = 240
 MAX_SENTENCE: Final = 1000
 #: A phrase in a table.
 MAX_PHRASE: Final = 400
+#: No sentence is looked at further.
+MAX_LINE: Final = 8000
 #: Ports that are shown.
 MAX_PORTS: Final = 100
 
@@ -176,7 +178,7 @@ class Context:
 
     def line(self, text: str) -> str:
         """A sentence made of what others wrote, secrets made unreadable."""
-        return self.options.redactor.line(text)
+        return self.options.redactor.line(text[:MAX_LINE])
 
     @property
     def is_over(self) -> bool:

@@ -40,7 +40,7 @@ class TaskFacts:
 
 def read_facts(root: str, task_id: str, is_active: bool) -> TaskFacts:
     """All there is to know of that task; never raises for what lies on disk."""
-    if not task_id or "/" in task_id or "\0" in task_id or task_id in (".", ".."):
+    if not _is_file_name(task_id):
         finding = Finding(root, None, "a task whose id is no file name")
         return TaskFacts(
             root, task_id, is_active, RunnerState(), None, None, finding.detail, (finding,), None, None
@@ -65,6 +65,13 @@ def read_facts(root: str, task_id: str, is_active: bool) -> TaskFacts:
         mtime_s=checkpoint.mtime_s,
         has_runner=has_runner,
     )
+
+
+def _is_file_name(task_id: str) -> bool:
+    try:
+        return len(os.fsencode(task_id)) > 0 and not {"/", "\0"} & set(task_id) and task_id not in (".", "..")
+    except UnicodeEncodeError:
+        return False
 
 
 def _definition(root: str, task_id: str, is_active: bool) -> tuple[bytes | None, Task | None, str | None]:

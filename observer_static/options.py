@@ -16,12 +16,16 @@ MAX_BYTES: Final = 5 << 20
 #: Of one stream, on one page.
 LOG_BYTES: Final = 256 << 10
 
+#: A path longer than this is no file's (``PATH_MAX``).
+MAX_PATH: Final = 4096
 #: A run's directory as an agent keeps it, up to its own sandbox (mesos/src/slave/paths.hpp).
 _MESOS_RUN: Final = re.compile(r"/(?:slaves|agents)/[^/]+/frameworks/[^/]+/executors/[^/]+/runs/[^/]+(?:/|\Z)")
 
 
 def quoted(path: str) -> str | None:
-    """*path* percent-encoded, with its slashes; None: it holds what no file name can."""
+    """*path* percent-encoded, with its slashes; None: it is none that a file can have."""
+    if len(path) > MAX_PATH:
+        return None
     try:
         return quote(os.fsencode(path), safe="/=,@~")
     except UnicodeEncodeError:
