@@ -206,6 +206,16 @@ class Told(NamedTuple):
 
 
 Notice: TypeAlias = (
-    Registered | Reregistered | Disconnected | LaunchTask | KillTask | HurryKill | Deliver | ShutDown | Failed | Told
+    Registered
+    | Reregistered
+    | Disconnected
+    | LaunchTask
+    | KillTask
+    | HurryKill
+    | Deliver
+    | UpdateAcknowledged
+    | ShutDown
+    | Failed
+    | Told
 )
 Action: TypeAlias = OpenStream | Send | Disconnect | Close | Notice

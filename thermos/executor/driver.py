@@ -33,7 +33,7 @@ from thermos.mesos import AgentInfo, ExecutorInfo, FrameworkInfo, MesosTaskState
 
 
 class Executor:
-    """What can happen to an executor: override what you want to know. Callbacks come from ``run``; they must not block."""
+    """What can happen to an executor: override what matters to you. Called from ``run``; must not block."""
 
     def registered(
         self, driver: ExecutorDriver, executorInfo: ExecutorInfo, frameworkInfo: FrameworkInfo, agentInfo: AgentInfo
