@@ -18,7 +18,6 @@ from thermos.core.lifetime_events import (
     RUNNING,
     STARTING,
     AbandonSandbox,
-    Acknowledged,
     Action,
     Announce,
     AnnounceFailed,
@@ -32,6 +31,8 @@ from thermos.core.lifetime_events import (
     KillTask,
     Launched,
     LaunchRefused,
+    Leave,
+    Left,
     LimitExceeded,
     MakeSandbox,
     Opened,
@@ -59,8 +60,6 @@ IDLE_S: Final = 10.0
 #: Bounds of ``aurora_executor.py``: SANDBOX_INITIALIZATION_TIMEOUT and START_TIMEOUT.
 SANDBOX_S: Final = 600.0
 START_S: Final = 120.0
-#: How long the last status may take to be acknowledged (``aurora_executor.py``: PERSISTENCE_WAIT).
-PERSISTENCE_S: Final = 5.0
 #: Leaving ZooKeeper; without an answer the session is given up, which ends the membership too.
 WITHDRAW_S: Final = 2.0
 #: A runner that died alone is started again so often within a minute.
@@ -162,7 +161,7 @@ def decide(life: Life, event: Event) -> Decision:
             return _farewell_said(life, path, was_heard)
         case Withdrawn():
             return _ask(life) if life.phase is Phase.WITHDRAWING else (life, ())
-        case Acknowledged():
+        case Left():
             return _close(life) if life.phase is Phase.REPORTING else (life, ())
         case Due(key):
             return _due(life, key)
@@ -350,8 +349,6 @@ def _due(life: Life, key: str) -> Decision:
             assert life.cause is not None
             left = f"{life.cause.message or ''} Not everything of it could be ended.".strip()
             return _report(life, life.cause._replace(message=left))
-        case "persist" if life.phase is Phase.REPORTING:
-            return _close(life)
     return life, ()
 
 
@@ -361,7 +358,7 @@ def _report(life: Life, status: Status) -> Decision:
     if life.runner is not None:
         status = status._replace(state=life.runner.state)
     told = Tell(life.plan.task_id, status)
-    return life._replace(phase=Phase.REPORTING), (told, Wake("persist", PERSISTENCE_S))
+    return life._replace(phase=Phase.REPORTING), (told, Leave())
 
 
 def _close(life: Life) -> Decision:

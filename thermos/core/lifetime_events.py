@@ -140,8 +140,8 @@ class Withdrawn(NamedTuple):
     """The task is not in ZooKeeper any more."""
 
 
-class Acknowledged(NamedTuple):
-    """Mesos has the last status safe."""
+class Left(NamedTuple):
+    """Mesos has the last status safe, or never will."""
 
 
 class Due(NamedTuple):
@@ -153,7 +153,7 @@ class Due(NamedTuple):
 Event: TypeAlias = (
     Opened | Launched | LaunchRefused | SandboxMade | SandboxFailed | RunnerReady | ProcessesRun | RunnerEnded
     | HealthTold | ReadinessTold | LimitExceeded | AnnounceFailed | KillAsked | ShutdownAsked | FarewellSaid
-    | Withdrawn | Acknowledged | Due
+    | Withdrawn | Left | Due
 )  # fmt: skip
 
 
@@ -219,11 +219,15 @@ class Wake(NamedTuple):
     in_s: float
 
 
+class Leave(NamedTuple):
+    """Part from the agent as soon as it has the last status safe; Left follows, in bounded time."""
+
+
 class Close(NamedTuple):
     """Write the last pages and end the executor."""
 
 
 Action: TypeAlias = (
     Tell | MakeSandbox | AbandonSandbox | StartRunner | StartChecks | StopChecks | Announce | Withdraw | SayFarewell
-    | KillTask | ForceKill | Wake | Close
+    | KillTask | ForceKill | Wake | Leave | Close
 )  # fmt: skip

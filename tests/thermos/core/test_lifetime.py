@@ -13,7 +13,6 @@ from thermos.core.lifetime import (
     FORCE_S,
     IDLE_S,
     MAX_RESTARTS,
-    PERSISTENCE_S,
     SANDBOX_S,
     START_S,
     WITHDRAW_S,
@@ -30,7 +29,6 @@ from thermos.core.lifetime_events import (
     STARTING,
     TERMINAL,
     AbandonSandbox,
-    Acknowledged,
     Action,
     Announce,
     AnnounceFailed,
@@ -44,6 +42,8 @@ from thermos.core.lifetime_events import (
     KillTask,
     Launched,
     LaunchRefused,
+    Leave,
+    Left,
     LimitExceeded,
     MakeSandbox,
     Opened,
@@ -105,8 +105,8 @@ def test_a_plain_task_from_launch_to_end() -> None:
     life, actions = after([ProcessesRun()], life)
     assert actions == [Tell("t", Status(RUNNING, "No health-check defined, task is assumed healthy."))]
     life, actions = after([ended()], life)
-    assert actions == [StopChecks(), Wake("stop", STOP_S), Tell("t", DONE), Wake("persist", PERSISTENCE_S)]
-    life, actions = after([Acknowledged()], life)
+    assert actions == [StopChecks(), Wake("stop", STOP_S), Tell("t", DONE), Leave()]
+    life, actions = after([Left()], life)
     assert actions == [Close()]
 
 
@@ -138,13 +138,13 @@ def test_the_order_of_an_end() -> None:
     life, actions = after([Due("stop")], life)
     assert actions == [ForceKill(), Wake("force", FORCE_S)]
     life, actions = after([ended(Status(KILLED, "killed"))], life)
-    assert actions == [Tell("t", Status(KILLED, "Instructed to kill task.")), Wake("persist", PERSISTENCE_S)]
-    assert after([Due("persist")], life)[1] == [Close()]
+    assert actions == [Tell("t", Status(KILLED, "Instructed to kill task.")), Leave()]
+    assert after([Left()], life)[1] == [Close()]
 
 
 def test_one_that_ends_when_it_is_asked_is_asked_no_more() -> None:
     _, actions = after([*up(SERVICE), HEALTHY, KillAsked("t"), Withdrawn(), FarewellSaid("/quit", True), ended()])
-    assert actions == [Tell("t", Status(KILLED, "Instructed to kill task.")), Wake("persist", PERSISTENCE_S)]
+    assert actions == [Tell("t", Status(KILLED, "Instructed to kill task.")), Leave()]
 
 
 def test_an_ensemble_that_does_not_answer_holds_nobody_up() -> None:
@@ -274,8 +274,8 @@ EVENTS: Final[list[Event]] = [
     HealthTold(False, "bad"), HealthTold(False, "bad", True), ReadinessTold(True), ReadinessTold(False),
     LimitExceeded(Status(FAILED, "disk")), AnnounceFailed("zk"), KillAsked("t"), KillAsked("t", 1.0), KillAsked("u"),
     ShutdownAsked("agent"), FarewellSaid("/quit", True), FarewellSaid("/quit", False), FarewellSaid("/abort", False),
-    Withdrawn(), Acknowledged(),
-    *(Due(key) for key in ("idle", "sandbox", "start", "withdraw", "farewell", "stop", "force", "persist", "x")),
+    Withdrawn(), Left(),
+    *(Due(key) for key in ("idle", "sandbox", "start", "withdraw", "farewell", "stop", "force", "x")),
 ]  # fmt: skip
 
 
@@ -309,6 +309,6 @@ def test_whatever_happens_in_whatever_order(events: list[Event]) -> None:
 @given(st.lists(st.sampled_from(EVENTS), max_size=30))
 def test_from_everywhere_a_kill_and_its_time_lead_to_the_end(events: list[Event]) -> None:
     life, _ = after([Opened(), Launched(SERVICE), *events])
-    bell = [Due(key) for key in ("withdraw", "farewell", "farewell", "stop", "force", "persist")]
-    life, _ = after([ShutdownAsked("end"), *bell], life)
+    bell = [Due(key) for key in ("withdraw", "farewell", "farewell", "stop", "force")]
+    life, _ = after([ShutdownAsked("end"), *bell, Left()], life)
     assert life.phase is Phase.CLOSED
