@@ -274,6 +274,8 @@ class RootWatch:
                 try:
                     fd = open_beneath(root_fd, f"{paths.CHECKPOINTS}/{active.task_id}", PATH)
                 except OSError:
+                    self._watches.drop(active.watch, active)
+                    active.watch = None
                     if self._checkpoints is None:
                         self._watch_checkpoints(root_fd)
                     continue
