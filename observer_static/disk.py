@@ -62,6 +62,7 @@ class Collector(Generic[K]):
         self._epoll = select.epoll()
         self._child: subprocess.Popen[bytes] | None = None
         self._answers_fd = -1
+        self._child_fd = -1
         self._rest = b""
         self._keys: list[K] = []
         self._open: set[int] = set()  # numbers of those that have no answer yet
@@ -112,41 +113,58 @@ class Collector(Generic[K]):
             os.close(request_fd)
             os.close(child_fd)
         self._answers_fd = answers_fd
+        # Its end is told by the kernel, not by the end of the pipe: a worker that is forked at the wrong moment holds
+        # the other end of that.
+        self._child_fd = os.pidfd_open(self._child.pid)
         self._rest = b""
         self._open = set(range(len(self._keys)))
         self._deadline_s = time.monotonic() + limit_s + SLACK_S
         self._epoll.register(answers_fd, select.EPOLLIN)
+        self._epoll.register(self._child_fd, select.EPOLLIN)
         return True
 
     def read(self) -> dict[K, Disk]:
         """The answers that have come. Never blocks."""
-        found: dict[K, Disk] = {}
-        if self._child is None:
-            return found
-        has_ended = False
-        while True:
-            try:
-                data = os.read(self._answers_fd, _CHUNK_BYTES)
-            except BlockingIOError:
-                break
-            if not data:
-                has_ended = True
-                break
-            *lines, self._rest = (self._rest + data).split(b"\n")
-            for line in lines:
-                number, used_bytes, why = json.loads(line)
-                self._open.discard(number)
-                found[self._keys[number]] = Disk(time.time(), used_bytes, why)
-        if has_ended:
-            status = self._reap(self._child)
+        child = self._child
+        if child is None:
+            return {}
+        status = child.poll()  # first: what it has written by then can be read
+        found = self._drain()
+        if status is not None:
             why = f"the child that counts ended with {status}"
             if isinstance(self._source, Agent) and status == -signal.SIGALRM:
                 why = f"the agent did not answer within {self._source.timeout_s:g} s"
+            self._let_go()
             found |= self._give_up(why)
         elif self._open and time.monotonic() >= self._deadline_s:
-            self._child.kill()
+            child.kill()
             found |= self._give_up("took too long")
         return found
+
+    def _drain(self) -> dict[K, Disk]:
+        found: dict[K, Disk] = {}
+        while self._answers_fd >= 0:
+            try:
+                data = os.read(self._answers_fd, _CHUNK_BYTES)
+            except BlockingIOError:
+                return found
+            if not data:
+                self._forget_answers()
+                return found
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                number, used_bytes, why = json.loads(line)
+                if number in self._open:  # else it was given up
+                    self._open.discard(number)
+                    found[self._keys[number]] = Disk(time.time(), used_bytes, why)
+        return found
+
+    def _forget_answers(self) -> None:
+        """Close the pipe; one whose other end is gone were readable for ever."""
+        if self._answers_fd >= 0:
+            self._epoll.unregister(self._answers_fd)
+            os.close(self._answers_fd)
+            self._answers_fd = -1
 
     def _give_up(self, why: str) -> dict[K, Disk]:
         at_s = time.time()
@@ -154,23 +172,20 @@ class Collector(Generic[K]):
         self._open = set()
         return unknown
 
-    def _reap(self, child: subprocess.Popen[bytes]) -> int:
-        """The exit status of a child that has closed its end of the pipe, which it does only by ending."""
-        self._epoll.unregister(self._answers_fd)
-        os.close(self._answers_fd)
+    def _let_go(self) -> None:
+        self._forget_answers()
+        self._epoll.unregister(self._child_fd)
+        os.close(self._child_fd)
         self._child = None
-        return child.wait()
 
     def close(self) -> None:
         """End the child, if there is one, and wait for its end a little."""
         if self._child is not None:
-            child = self._child
-            child.kill()
+            self._child.kill()
             try:
-                child.wait(1.0)
+                self._child.wait(1.0)
             except subprocess.TimeoutExpired:
                 pass
-            self._child = None
-            os.close(self._answers_fd)
+            self._let_go()
         self._open = set()
         self._epoll.close()

@@ -34,6 +34,11 @@ def collector(source: Walk | Agent | None = None) -> Iterator[Collector[str]]:
 def answers(made: Collector[str], wanted: Mapping[str, str | Path]) -> dict[str, Disk]:
     """What comes of *wanted*; waits on the descriptor alone."""
     assert made.start({key: str(path) for key, path in wanted.items()})
+    return rest(made)
+
+
+def rest(made: Collector[str]) -> dict[str, Disk]:
+    """What comes until the child has ended."""
     found: dict[str, Disk] = {}
     while made.is_busy:
         ready, _, _ = select.select([made.fd], [], [], 30)
@@ -166,6 +171,7 @@ def test_directories_that_change_meanwhile(tmp_path: Path) -> None:
             os.symlink("/usr", tmp_path / "real")
             os.unlink(tmp_path / "real")
             os.rename(tmp_path / "away", tmp_path / "real")
+            stop.wait(0.0005)
 
     thread = threading.Thread(target=swap)
     thread.start()
@@ -226,8 +232,7 @@ def test_a_child_that_is_killed_is_an_answer() -> None:
     with stuck() as agent, collector(agent) as made:
         made.start({"one": "/x", "two": "/y"})
         os.kill(child_pid(made), 9)
-        assert select.select([made.fd], [], [], 30)[0]
-        found = made.read()
+        found = rest(made)
         assert set(found) == {"one", "two"}
         assert found["one"].used_bytes is None and "-9" in str(found["one"].why)
         assert not made.is_busy and made.due_in_s(time.monotonic()) is None
@@ -241,9 +246,7 @@ def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) ->
         assert due_s is not None and due_s <= 0.1
         until(lambda: made.due_in_s(time.monotonic()) == 0, "it is due")
         assert made.read()["one"][1:] == (None, "took too long")
-        assert select.select([made.fd], [], [], 30)[0]
-        assert made.read() == {}
-        assert not made.is_busy
+        assert rest(made) == {}
 
 
 def test_the_environment_of_the_observer_is_not_the_child_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
