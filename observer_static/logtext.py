@@ -12,6 +12,7 @@ Everything here is linear in the length of the input, whatever it is.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from observer_static.pages import Span
@@ -145,10 +146,20 @@ class _Screen:
         return [("".join(texts), classes) for texts, classes in self._pieces]
 
 
+def _tokens(line: str) -> Iterator[re.Match[str]]:
+    """The sequences of *line*. Finding where one may begin is a third of the time of trying all of them everywhere."""
+    suspect = _SUSPECT.search(line)
+    while suspect is not None:
+        token = _TOKEN.match(line, suspect.start())
+        assert token is not None  # there is one for every suspect
+        yield token
+        suspect = _SUSPECT.search(line, token.end())
+
+
 def _plainly(screen: _Screen, line: str) -> None:
     """Put a line in which nothing goes back."""
     at = 0
-    for token in _TOKEN.finditer(line):
+    for token in _tokens(line):
         start, end = token.span()
         if start > at:
             screen.put(line[at:start])
@@ -174,7 +185,7 @@ def _overwritten(screen: _Screen, line: str) -> None:
         column = end
 
     at = 0
-    for token in _TOKEN.finditer(line):
+    for token in _tokens(line):
         start, at_next = token.span()
         if start > at:
             write(line[at:start])
