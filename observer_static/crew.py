@@ -28,7 +28,7 @@ class Crew:
         self.has_tickets = True
         self._tickets_fd = tickets_fd
         self._report_fd = report_fd
-        self._pid = pid
+        self.pid = pid
         self.fd = os.pidfd_open(pid)
 
     @classmethod
@@ -71,7 +71,7 @@ class Crew:
 
     def result(self) -> dict[str, Made] | None:
         """What the helper reports, once it has ended: waits for that. None: it did not come to its end."""
-        _, status = os.waitpid(self._pid, 0)
+        _, status = os.waitpid(self.pid, 0)
         try:
             if status != 0:
                 return None
@@ -83,8 +83,8 @@ class Crew:
 
     def dismiss(self) -> None:
         """End the helper: what it has written is whole."""
-        os.kill(self._pid, signal.SIGKILL)  # unreaped, so it is no stranger
-        os.waitpid(self._pid, 0)
+        os.kill(self.pid, signal.SIGKILL)  # unreaped, so it is no stranger
+        os.waitpid(self.pid, 0)
         self._close()
 
     def _close(self) -> None:

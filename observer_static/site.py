@@ -268,6 +268,7 @@ class Site:
             self._index.finish()
             if not self.has_work:
                 self._pages.is_thorough = False
+                self._pages.is_first_round = False
         if self.trouble is not None:
             self.trouble = None
             log.info("pages are written to %s again", self._output.path)
@@ -347,6 +348,11 @@ class Site:
         """Readable when ``helper_ended`` is to be called; None: nobody helps."""
         return self._crew.fd if self._crew is not None else None
 
+    @property
+    def helper_pid(self) -> int | None:
+        """The helper's process; None: there is none."""
+        return self._crew.pid if self._crew is not None else None
+
     def work(self) -> None:
         """One small step of the backlog."""
         try:
@@ -420,10 +426,10 @@ class Site:
 
     # -- Help --------------------------------------------------------------------------------------------------------
 
-    def call_help(self) -> None:
-        """Have a second process do its share of the backlog, if there is enough of it."""
+    def call_help(self, processors: int | None = None) -> None:
+        """Have a second process do its share of the backlog, if there is enough of it, and a processor for it."""
         numbers = sorted(self.roster.shelves_due - {NEWEST}, reverse=True)
-        if self._crew is not None or len(numbers) < 2 or (os.cpu_count() or 1) < 2:
+        if self._crew is not None or len(numbers) < 2 or (processors or os.cpu_count() or 1) < 2:
             return
         self._crew = Crew.hire(numbers, self._help, lambda: self._index.made)
         if self._crew is not None:

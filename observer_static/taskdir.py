@@ -64,6 +64,8 @@ class TaskPages:
         self.salt = salt
         #: Whether tasks that are over are collected again although nothing of them changed.
         self.is_thorough = False
+        #: Whether one that was killed may have left temporary files.
+        self.is_first_round = True
         self.renderer = Renderer()
 
     def write(
@@ -80,6 +82,8 @@ class TaskPages:
         """
         prefix = layout.task_dir(name) + "/"
         with self._open(name) as pages:
+            if self.is_first_round and pages.made:
+                pages.tidy(0.0)  # nobody else writes here
             made_from = self._made_from(facts)
             is_same = made_from != "" and made_from == pages.made_from and not self.is_thorough
             if is_same and all(map(pages.is_untouched, pages.made)):
@@ -93,8 +97,9 @@ class TaskPages:
                         return Published(written, unchanged, removed)
                     path = page.path.removeprefix(prefix)
                     wanted.add(path)
-                    digest = page_digest(page, self.salt)
-                    if pages.is_as_made(path, digest):
+                    # Of a task that is over all pages are as they were or none is: one digest does for them.
+                    digest = page_digest(page, self.salt) if not made_from else "-"
+                    if not made_from and pages.is_as_made(path, digest):
                         unchanged += 1
                         continue
                     written += pages.write(File(path=path, content=self.renderer.render(page).content), digest)
