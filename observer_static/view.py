@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from thermos.host.usage import TaskUsage
 
 #: Facts that are kept for the next request, and the bytes on disk that they were read from.
-MAX_KEPT: Final = 64
+MAX_KEPT: Final = 256
 MAX_KEPT_BYTES: Final = 4 << 20
 
 

@@ -68,6 +68,12 @@ class _Channel(HTTPChannel):
         return result
 
 
+class _Workers(ThreadedTaskDispatcher):
+    """Workers that do not complain about each request that has to wait a moment."""
+
+    queue_logger = logging.Logger("waitress.queue", logging.ERROR)
+
+
 class _Server(TcpWSGIServer):
     channel_class = _Channel
 
@@ -108,7 +114,7 @@ class Server:
             asyncore_use_poll=True,
         )
         self._map: Any = {}  # waitress's types, which others wrote, are wrong about it and the server
-        self._dispatcher = ThreadedTaskDispatcher()
+        self._dispatcher = _Workers()
         self._is_closing = False
         self._is_over = False
         self._lock = threading.Lock()
