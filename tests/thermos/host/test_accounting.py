@@ -44,6 +44,7 @@ WHERE = Mounts("/sys/fs/cgroup/unified", {"freezer": "/sys/fs/cgroup/freezer", "
         ("/sys/fs/cgroup/unified/./thermos/abc", None),
         ("/sys/fs/cgroup/unified//thermos/abc", None),
         ("/sys/fs/cgroup/unified2/thermos/abc", None),
+        ("/sys/fs/cgroup/unified-x/thermos/abc", None),
         ("/sys/fs/cgroup/unified/thermos/a\0bc", None),
         ("thermos/abc", None),
         ("/etc/thermos/passwd", None),
@@ -177,6 +178,21 @@ def test_version_1_of_this_host(tmp_path: Path) -> None:
         finally:
             child.kill()
             child.wait()
+
+
+def test_what_came_and_went_is_the_group_s(tmp_path: Path) -> None:
+    """A process that no measurement saw: only its group knows."""
+    with groups(("cpuacct",), f"thermos/test-{os.getpid()}") as made:
+        state = RunnerState()
+        state.header = header(made["cpuacct"])
+        sampler = Sampler[int]()
+        first = sampler.sample({0: state})[0].task
+        burn = "import time\nbegun_s = time.process_time()\nwhile time.process_time() < begun_s + 0.3: pass"
+        join = f'echo $$ > {made["cpuacct"]}/cgroup.procs; exec "$0" -S -c "$1"'
+        subprocess.run(["sh", "-c", join, sys.executable, burn], check=True)
+        second = sampler.sample({0: state})[0].task
+        assert second.processes == 0
+        assert second.cpu is not None and second.cpu * (second.at_s - first.at_s) >= 0.29
 
 
 @pytest.fixture

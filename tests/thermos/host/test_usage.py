@@ -53,6 +53,7 @@ def test_rate_leaves_out_the_past_of_one_that_was_a_strangers() -> None:
 def test_rate_is_not_negative_when_processes_vanish() -> None:
     assert rate({(1, 5): Spent(12, 0)}, {(1, 5): Spent(10, 0), (2, 6): Spent(5000, 0)}, 100) == 2
     assert rate({}, {(1, 5): Spent(10, 0)}, 100) == 0
+    assert rate({(1, 5): Spent(9, 0), (2, 6): Spent(4, 0)}, {(1, 5): Spent(10, 0), (2, 6): Spent(1, 0)}, 100) == 3
 
 
 def test_rate_counts_what_a_child_spent_once_before_and_after_its_end() -> None:
