@@ -1,0 +1,79 @@
+"""Something that may block or need other rights, done in a child; the loop hears of its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from typing import Final
+
+from thermos.host.loop import Loop
+
+_READ_BYTES: Final = 64 << 10
+#: No answer is longer.
+_ANSWER_BYTES: Final = 64 << 10
+
+
+class Errand:
+    """A child that does *work* and answers with a text; *done* hears it, None if the child died of something.
+
+    *work* runs after a fork: it must not use the loop, and ends with its answer or with an exception, whose text is
+    the answer then.
+    """
+
+    def __init__(self, loop: Loop, work: Callable[[], str], done: Callable[[str | None], object]) -> None:
+        self._loop = loop
+        self._done: Callable[[str | None], object] | None = done
+        self._answer = b""
+        self._fd, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with warnings.catch_warnings():
+            # ZooKeeper's client has threads; the child takes no lock that they could hold.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._pid = os.fork()
+        if not self._pid:
+            _run(work, theirs)
+        os.close(theirs)
+        loop.watch(self._fd, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return
+        self._answer += data
+        if data:
+            return
+        self._loop.unwatch(self._fd)
+        os.close(self._fd)
+        _, status = os.waitpid(self._pid, 0)
+        done, self._done = self._done, None
+        if done is not None:
+            done(self._answer.decode("utf-8", "replace") if os.waitstatus_to_exitcode(status) == 0 else None)
+
+    def give_up(self) -> None:
+        """Kill it; nobody is told. It is reaped when it is gone."""
+        if self._done is not None:
+            self._done = None
+            os.kill(self._pid, signal.SIGKILL)  # ours, and not reaped yet: nobody else has the pid
+
+
+def _run(work: Callable[[], str], answer: int) -> None:
+    """The child: every way out of it is an exit."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.closerange(3, answer)
+        os.closerange(answer + 1, 1 << 20)
+        try:
+            text = work()
+        except Exception as error:  # noqa: BLE001  a child's last words, whatever they are about
+            text = f"{type(error).__name__}: {error}"
+        os.set_blocking(answer, True)
+        os.write(answer, text.encode("utf-8", "replace")[:_ANSWER_BYTES])
+        code = 0
+    finally:
+        os._exit(code)

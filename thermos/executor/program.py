@@ -1,0 +1,354 @@
+"""The executor at work: events from its parts go through ``core.lifetime.decide``, and its actions to the parts."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable
+from typing import Final, assert_never
+
+from thermos.core import session_events as session
+from thermos.core.health import HealthPolicy
+from thermos.core.lifetime import Life, Phase, decide
+from thermos.core.lifetime_events import (
+    AbandonSandbox,
+    Action,
+    Announce,
+    Close,
+    Due,
+    Event,
+    FarewellSaid,
+    ForceKill,
+    HealthTold,
+    KillAsked,
+    KillTask,
+    Launched,
+    LaunchRefused,
+    Leave,
+    Left,
+    MakeSandbox,
+    Opened,
+    SandboxFailed,
+    SandboxMade,
+    SayFarewell,
+    ShutdownAsked,
+    StartChecks,
+    StartRunner,
+    StopChecks,
+    Tell,
+    Wake,
+    Withdraw,
+    Withdrawn,
+)
+from thermos.errors import ThermosError
+from thermos.executor import assignment as assignments
+from thermos.executor import sandbox as sandboxes
+from thermos.executor.agent import Agent
+from thermos.executor.assignment import Assignment
+from thermos.executor.environment import Surroundings
+from thermos.executor.errand import Errand
+from thermos.executor.log import Log
+from thermos.executor.options import Options
+from thermos.executor.runner_child import RunnerChild, RunnerOrder
+from thermos.health.checker import SNOOZE_NAME, Checker, Verdict
+from thermos.health.probes import HttpProbe, Probe
+from thermos.health.shell import ShellProbe
+from thermos.host.command import User, find_user
+from thermos.host.http_client import Request, Response
+from thermos.host.linux import read_signals, signal_fd
+from thermos.host.loop import Loop
+from thermos.mesos import MesosTaskState, Reason, TaskInfo
+
+#: Directory of checkpoints within the Mesos sandbox, where every detector finds it.
+CHECKPOINTS_NAME: Final = "checkpoints"
+#: A request that asks a task to stop may take no longer (``http_signaler.py``: TIMEOUT_SECS).
+FAREWELL_S: Final = 1.0
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Program:
+    """One executor, from its start to its end."""
+
+    def __init__(self, loop: Loop, surroundings: Surroundings, options: Options, log: Log) -> None:
+        self._loop = loop
+        self._surroundings = surroundings
+        self._options = options
+        self._log = log
+        self._agent = Agent(loop, surroundings, self._from_agent)
+        self._life = Life()
+        self._events: deque[Event] = deque()
+        self._is_deciding = False
+        self._assignment: Assignment | None = None
+        self._hostname = "localhost"
+        self._sandbox: Errand | None = None
+        self._runner: RunnerChild | None = None
+        self._checker: Checker | None = None
+        self._farewell: Request | None = None
+        self._has_left = False
+        self._signals = -1
+
+    def run(self) -> None:
+        """Live one task's life."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        self._signals = signal_fd(_SIGNALS)
+        self._loop.watch(self._signals, self._signalled)
+        self._handle(Opened())
+        self._agent.start()
+        try:
+            self._loop.run()
+        finally:
+            self._agent.close()
+            if self._runner is not None:
+                self._runner.close()
+            self._loop.unwatch(self._signals)
+            os.close(self._signals)
+
+    # -- Events ----------------------------------------------------------------------------------------------------
+
+    def _handle(self, event: Event) -> None:
+        """Decide about *event*, then act; what happens meanwhile waits its turn."""
+        self._events.append(event)
+        if self._is_deciding:
+            return
+        self._is_deciding = True
+        try:
+            while self._events:
+                before = self._life.phase
+                self._life, actions = decide(self._life, self._events.popleft())
+                if self._life.phase is not before:
+                    self._log.info(f"{self._life.phase.value}")
+                for action in actions:
+                    self._perform(action)
+        finally:
+            self._is_deciding = False
+
+    def _from_agent(self, notice: session.Notice | session.Close) -> None:
+        match notice:
+            case session.Registered(subscribed) | session.Reregistered(subscribed):
+                self._hostname = subscribed.agent.hostname or self._hostname
+                self._log.info(f"subscribed with agent {subscribed.agent.agent_id} at {self._hostname}")
+            case session.Disconnected(reason):
+                self._log.warning(f"the agent is gone: {reason}")
+            case session.LaunchTask(task):
+                self._launch(task)
+            case session.KillTask(task_id, grace_s) | session.HurryKill(task_id, grace_s):
+                self._handle(KillAsked(task_id, grace_s))
+            case session.ShutDown(reason):
+                self._handle(ShutdownAsked(reason))
+            case session.Deliver():
+                self._log.info("a message of the framework, which nobody here understands")
+            case session.UpdateAcknowledged():
+                pass
+            case session.Failed(message):
+                self._log.error(message)
+            case session.Told(text):
+                self._log.info(text)
+            case session.Close(reason, undelivered):
+                for status in undelivered:
+                    self._log.error(f"{status.state} of {status.task_id} was not acknowledged: {reason}")
+                self._has_left = True
+                self._handle(ShutdownAsked(reason))
+                self._handle(Left())
+            case _:
+                assert_never(notice)
+
+    def _launch(self, task: TaskInfo) -> None:
+        self._log.info(f"task {task.task_id}")
+        user = _own_name()
+        try:
+            found = assignments.read(task.data or b"", task.task_id, self._options, self._hostname, user)
+        except ThermosError as error:
+            self._log.error(str(error))
+            self._handle(LaunchRefused(task.task_id, str(error)))
+            return
+        if self._assignment is None:
+            self._assignment = found
+        self._handle(Launched(found.plan(self._options)))
+
+    def _signalled(self) -> None:
+        for number, pid, _ in read_signals(self._signals):
+            self._handle(ShutdownAsked(f"The executor was sent {signal.Signals(number).name} by process {pid}."))
+
+    # -- Actions ---------------------------------------------------------------------------------------------------
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Tell(task_id, status):
+                self._log.info(f"{status.state}: {status.message}")
+                self._agent.update(
+                    task_id,
+                    MesosTaskState(status.state),
+                    message=status.message,
+                    reason=Reason(status.reason) if status.reason is not None else None,
+                    healthy=status.healthy,
+                )
+            case MakeSandbox():
+                self._make_sandbox()
+            case AbandonSandbox():
+                if self._sandbox is not None:
+                    self._sandbox.give_up()
+            case StartRunner():
+                self._start_runner()
+            case StartChecks():
+                self._start_checks()
+            case StopChecks():
+                if self._checker is not None:
+                    self._checker.stop()
+            case Announce():
+                pass
+            case Withdraw():
+                self._handle(Withdrawn())
+            case SayFarewell(path):
+                self._say_farewell(path)
+            case KillTask(budget_s, as_lost):
+                if self._runner is not None:
+                    self._runner.kill(budget_s, as_lost)
+            case ForceKill():
+                if self._runner is not None:
+                    self._runner.force()
+            case Wake(key, in_s):
+                self._loop.call_later(("life", key), in_s, _bound(self._handle, Due(key)))
+            case Leave():
+                if self._has_left:
+                    self._handle(Left())
+                else:
+                    self._agent.stop()
+            case Close():
+                self._loop.stop()
+            case _:
+                assert_never(action)
+
+    def _owner(self) -> User | None:
+        """Whose the sandbox is; None: ours. Raises ThermosError."""
+        assert self._assignment is not None
+        if self._options.execute_as_user is not None:
+            return find_user(self._options.execute_as_user)
+        if self._options.nosetuid or os.geteuid() != 0 or self._assignment.is_docker:
+            return None
+        return find_user(self._assignment.role or None)
+
+    def _make_sandbox(self) -> None:
+        assert self._assignment is not None
+        surroundings = self._surroundings
+        try:
+            owner = self._owner()
+        except ThermosError as error:
+            self._handle(SandboxFailed(f"The sandbox cannot be made: {error}."))
+            return
+        plan = sandboxes.plan_of(self._assignment, surroundings.directory, surroundings.sandbox, owner, self._options)
+        self._plan = plan
+
+        def work() -> str:
+            sandboxes.make(plan, sandboxes.Host())
+            return ""
+
+        def done(answer: str | None) -> None:
+            if answer == "":
+                self._handle(SandboxMade())
+            else:
+                self._handle(SandboxFailed(f"The sandbox cannot be made: {answer or 'its maker died'}"))
+
+        self._sandbox = Errand(self._loop, work, done)
+
+    def _start_runner(self) -> None:
+        assignment, options = self._assignment, self._options
+        assert assignment is not None
+        if self._runner is None:
+            drops = os.geteuid() == 0 and not assignment.is_docker
+            overridden = options.nosetuid or options.execute_as_user is not None
+            logger = {
+                "process_logger_destination": options.runner_logger_destination,
+                "process_logger_mode": options.runner_logger_mode,
+                "rotate_log_size_mb": options.runner_rotate_log_size_mb,
+                "rotate_log_backups": options.runner_rotate_log_backups,
+            }
+            order = RunnerOrder(
+                root=os.path.join(self._surroundings.sandbox, CHECKPOINTS_NAME),
+                task_id=assignment.task_id,
+                sandbox=self._plan.root,
+                container_sandbox=self._plan.container_root,
+                task=assignment.task,
+                task_json=assignment.task_json,
+                hostname=assignment.hostname,
+                user=assignment.role if drops and not overridden and assignment.role else None,
+                ports=assignment.ports,
+                mesos_containerizer_path=options.mesos_containerizer_path if assignment.has_image else None,
+                preserve_env=options.preserve_env,
+                kill_budget_s=assignment.plan(options).kill_budget_s,
+                logger={name: value for name, value in logger.items() if value is not None},
+            )
+            self._runner = RunnerChild(self._loop, order, self._handle)
+        self._runner.start()
+
+    def _start_checks(self) -> None:
+        assignment = self._assignment
+        assert assignment is not None
+        probe = self._probe(assignment)
+        if probe is None:
+            return
+        config = assignment.health
+        policy = HealthPolicy(
+            config.initial_interval_secs,
+            config.interval_secs,
+            config.max_consecutive_failures,
+            config.min_consecutive_successes,
+        )
+
+        def tell(verdict: Verdict) -> None:
+            self._handle(HealthTold(verdict.is_healthy, verdict.message, verdict.is_fatal))
+
+        snooze = os.path.join(self._plan.root, SNOOZE_NAME)
+        self._checker = Checker(self._loop, policy, probe, tell, snooze)
+        self._checker.start()
+
+    def _probe(self, assignment: Assignment) -> Probe | None:
+        config = assignment.health
+        if assignment.health_command is not None:
+            as_us = self._options.nosetuid_health_checks or self._options.nosetuid
+            user = None if as_us or assignment.is_docker or os.geteuid() != 0 else find_user(assignment.role or None)
+            environment = dict(os.environ)
+            if user is not None:
+                environment.update(HOME=self._plan.root, USER=user.name, LOGNAME=user.name)
+            return ShellProbe(assignment.health_command, self._plan.root, config.timeout_secs, user, environment)
+        if assignment.health_port is None:
+            return None
+        http = config.health_checker.http
+        if http is None:
+            return HttpProbe(assignment.health_port, timeout_s=config.timeout_secs)
+        return HttpProbe(
+            assignment.health_port,
+            http.endpoint,
+            http.expected_response,
+            http.expected_response_code,
+            config.timeout_secs,
+        )
+
+    def _say_farewell(self, path: str) -> None:
+        assert self._assignment is not None
+        port = self._assignment.farewell_port
+        assert port is not None
+
+        def done(response: Response) -> None:
+            heard = response.error is None and response.status < 400
+            self._log.info(f"POST {path} on port {port}: {response.error or response.status}")
+            self._handle(FarewellSaid(path, heard))
+
+        if self._farewell is not None:
+            self._farewell.cancel()
+        self._farewell = Request(self._loop, port, path, done, timeout_s=FAREWELL_S, method="POST")
+
+    @property
+    def phase(self) -> Phase:
+        """How far it has come."""
+        return self._life.phase
+
+
+def _bound(handle: Callable[[Event], None], event: Event) -> Callable[[], None]:
+    return lambda: handle(event)
+
+
+def _own_name() -> str:
+    from thermos.host.command import current_user
+
+    return current_user().name
