@@ -59,13 +59,13 @@ def task_pages(
     """
     context = Context(facts, options, now_s, usage, prefix)
     room = room_bytes(options.max_bytes, reserved_of(context).disk_bytes)
-    own = task_page(context, history, health, room)
+    own, taken = task_page(context, history, health, room)
     raw = raw_page(context)
     header = facts.state.header
-    claim = claim_of(facts.root, facts.task_id, header)
+    claim = claim_of(facts)
     with open_logs(header, claim) or nullcontext(None) as logs:
         chosen = plan(
-            room - page_bytes(own),
+            room - taken,
             page_bytes(raw) if raw is not None else None,
             header is not None and bool(header.sandbox),
             [view.name for view in by_importance(context)],
@@ -98,13 +98,13 @@ def _processes(context: Context, chosen: Plan, logs: LogDir | None) -> Iterator[
     left = len(chosen.processes) + len(chosen.logs)
     for name in chosen.processes:
         left -= 1
-        page: Page = process_page(context, chosen, context.views[name], logs, spare.offer(left > 0))
-        spare.take(page_bytes(page))
+        page, taken = process_page(context, chosen, context.views[name], logs, spare.offer(left > 0))
+        spare.take(taken)
         yield page
     for name, number in chosen.logs:
         left -= 1
         history = context.facts.state.processes[name]
         run = next(run for run in reversed(history.runs) if run.number == number)
-        page = log_page(context, chosen, name, run, logs, spare.offer(left > 0))
-        spare.take(page_bytes(page))
-        yield page
+        older, taken = log_page(context, chosen, name, run, logs, spare.offer(left > 0))
+        spare.take(taken)
+        yield older

@@ -36,7 +36,12 @@ _LEAST_LOG_BYTES: Final = 512
 #: The frame of a log that shows nothing.
 _FRAME_BYTES: Final = 3000
 
-LOGS_AS_THEY_ARE: Final = "Logs stand here as they were written: a secret in them can be read."
+#: Less of a command says nothing.
+_LEAST_CMDLINE: Final = 200
+
+AS_THEY_ARE: Final = pages.Notice(
+    level="info", text="Logs stand here as they were written: a secret in them can be read."
+)
 
 
 def has_logs(logs: LogDir, name: str, run: int) -> bool:
@@ -47,8 +52,8 @@ def has_logs(logs: LogDir, name: str, run: int) -> bool:
 
 def process_page(
     context: Context, plan: Plan, view: ProcessView, logs: LogDir | None, spare_bytes: int
-) -> pages.ProcessPage:
-    """A process, its runs, and the logs of the newest one, in ``SMALL_BYTES`` and *spare_bytes*."""
+) -> tuple[pages.ProcessPage, int]:
+    """A process, its runs, and the logs of the newest one, in ``SMALL_BYTES`` and *spare_bytes*; and what it takes."""
     start = layout.process_page(view.name)
     most = SMALL_BYTES + spare_bytes
     history = context.history(view.name)
@@ -74,45 +79,47 @@ def process_page(
         notices=_notices(context, view),
     )
     page = replace(page, usage=page.row.usage)
-    page = _with_less_cmdline(page, most - 2 * _FRAME_BYTES)
-    page = _with_runs(context, plan, view.name, page, runs, history.total if history is not None else 0, most)
+    taken = page_bytes(page)
+    if taken > most - 2 * _FRAME_BYTES:
+        page = _with_less_cmdline(page, taken - most + 2 * _FRAME_BYTES)
+        taken = page_bytes(page)
     if not runs:
-        return page
-    # The rest is for the logs, whose frames were left room for.
-    shown_logs = _logs(context, view.name, runs[-1], logs, start, most - page_bytes(page))
+        return page, taken
+    # Half of what is left is for runs, and what they leave is for logs, which have frames in any case.
+    rows = _rows(context, plan, view.name, runs, (most - taken - 2 * _FRAME_BYTES) // 2)
+    taken += part_bytes(rows)
+    shown_logs = _logs(context, view.name, runs[-1], logs, start, most - taken)
+    taken += part_bytes(shown_logs)
     notices = page.notices
     if any(log.spans for log in shown_logs):
-        notices = (*notices, pages.Notice(level="info", text=LOGS_AS_THEY_ARE))
-    return replace(page, logs=shown_logs, notices=notices)
+        notices = (*notices, AS_THEY_ARE)
+        taken += part_bytes(AS_THEY_ARE)
+    total = history.total if history is not None else 0
+    return replace(page, runs=rows, left_out=total - len(rows), logs=shown_logs, notices=notices), taken
 
 
-def _with_less_cmdline(page: pages.ProcessPage, most: int) -> pages.ProcessPage:
-    over = page_bytes(page) - most
-    if over <= 0 or not page.cmdline:
+def _with_less_cmdline(page: pages.ProcessPage, over: int) -> pages.ProcessPage:
+    """*page* with so much of its command cut off that it is at least *over* bytes shorter, but for a beginning."""
+    if not page.cmdline:
         return page
-    kept = max(len(page.cmdline) - over, 200)
-    while kept > 200 and part_bytes(page.cmdline[kept:]) * 3 < over:
-        kept = max(kept - over // 6, 200)
+    kept = max(len(page.cmdline) - over, _LEAST_CMDLINE)  # a character takes a byte at least
     return replace(page, cmdline=page.cmdline[:kept] + "\n… (cut to save space)")
 
 
-def _with_runs(
-    context: Context, plan: Plan, name: str, page: pages.ProcessPage, runs: Sequence[Run], total: int, most: int
-) -> pages.ProcessPage:
-    """*page* with as many of *runs*, newest first, as leave half the room to the logs; one in any case."""
-    left = (most - page_bytes(page) - 2 * _FRAME_BYTES) // 2
+def _rows(context: Context, plan: Plan, name: str, runs: Sequence[Run], room: int) -> tuple[pages.RunRow, ...]:
+    """As many of *runs*, newest first, as fit into *room* bytes; one in any case."""
     rows: list[pages.RunRow] = []
     for run in reversed(runs):
         row = run_row(context, plan, name, run, layout.process_page(name), len(rows) < _WITH_STDERR)
         taken = part_bytes(row) + 40
-        if taken > left and row.certificate is not None and row.certificate.stderr:
+        if taken > room and row.certificate is not None and row.certificate.stderr:
             row = replace(row, certificate=replace(row.certificate, stderr=()))
             taken = part_bytes(row) + 40
-        if taken > left and rows:
+        if taken > room and rows:
             break
-        left -= taken
+        room -= taken
         rows.append(row)
-    return replace(page, runs=tuple(rows), left_out=max(total - len(rows), 0))
+    return tuple(rows)
 
 
 def _notices(context: Context, view: ProcessView) -> tuple[pages.Notice, ...]:
@@ -168,8 +175,10 @@ def _log(
     return to_log(tail, stream, options, context.facts, is_live=is_live)
 
 
-def log_page(context: Context, plan: Plan, name: str, run: Run, logs: LogDir | None, spare_bytes: int) -> pages.LogPage:
-    """Both streams of an older run, in ``SMALL_BYTES`` and *spare_bytes*."""
+def log_page(
+    context: Context, plan: Plan, name: str, run: Run, logs: LogDir | None, spare_bytes: int
+) -> tuple[pages.LogPage, int]:
+    """Both streams of an older run, in ``SMALL_BYTES`` and *spare_bytes*; and what it takes."""
     start = layout.log_page(name, run.number)
     page = pages.LogPage(
         path=context.prefix + start,
@@ -180,8 +189,9 @@ def log_page(context: Context, plan: Plan, name: str, run: Run, logs: LogDir | N
         run=run_row(context, plan, name, run, start),
         logs=(),
     )
-    room = SMALL_BYTES + spare_bytes - page_bytes(page)
-    return replace(page, logs=_logs(context, name, run, logs, start, room))
+    taken = page_bytes(page)
+    shown_logs = _logs(context, name, run, logs, start, SMALL_BYTES + spare_bytes - taken)
+    return replace(page, logs=shown_logs), taken + part_bytes(shown_logs)
 
 
 def browse_page(context: Context, sandbox: str, claim: Claim, most: int) -> pages.BrowsePage:

@@ -136,15 +136,18 @@ def reserved_of(context: Context) -> pages.Reserved:
 
 def task_page(
     context: Context, history: Sequence[UsagePoint], health: pages.Health | None, room: int
-) -> pages.TaskPage:
-    """The task's page in its share of *room* bytes, with links to all others; ``relinked`` takes away some.
+) -> tuple[pages.TaskPage, int]:
+    """The task's page in its share of *room* bytes, with links to all others, and what it takes.
 
-    Where that is tight, the pictures go first, then the processes that matter least.
+    ``relinked`` takes away the links to pages that are not written. Where the room is tight, the pictures go first,
+    then the processes that matter least.
     """
     most = task_page_bytes(room)
     everything = Plan(dict.fromkeys(context.views), has_raw=True, browse_bytes=1)
     page = _task_page(context, everything, history, health)
-    if page_bytes(page) > most and page.timeline is not None:
+    if (taken := page_bytes(page)) <= most:
+        return page, taken
+    if page.timeline is not None:
         page = replace(page, timeline=_timeline(context, everything, page.processes, MAX_BARS // 10))
     if page_bytes(page) > most:
         page = replace(page, timeline=None, charts=())
@@ -161,7 +164,7 @@ def task_page(
             left_out=page.left_out + len(page.processes[1:]),
             headline=page.headline[:MAX_PHRASE],
         )
-    return page
+    return page, page_bytes(page)
 
 
 def _with_rows(context: Context, page: pages.TaskPage, most: int) -> pages.TaskPage:
