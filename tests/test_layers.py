@@ -56,7 +56,7 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "thermos.reference": ANYTHING_BUT_CLI,  # describes all of it
     "thermos": ANYTHING_BUT_CLI,  # its __init__: the public API
     "detectors": SHELL,
-    "observer_static": SHELL | {"detectors", "thermos.words", "thermos.host.usage", "thermos.generated"},
+    "observer_static": SHELL | {"thermos", "detectors", "thermos.words", "thermos.host.usage", "thermos.generated"},
     "scheduler": FACTS | {"thermos.formats", "thermos.config", "thermos.host.clock"},
 }
 
