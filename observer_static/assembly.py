@@ -7,19 +7,25 @@ import contextlib
 import errno
 import hashlib
 import logging
+from dataclasses import replace
 
 from detectors import plugins
 from detectors.roots import DEFAULT_MESOS_ROOT, default_root
-from detectors.watch import HostWatcher
+from detectors.watch import HostWatcher, TaskKey
 from observer_static.command.flags import PROGRAM
+from observer_static.disk import Agent, Walk
 from observer_static.loop import Observer, Signals
+from observer_static.measuring import Measuring
 from observer_static.notify import notify
 from observer_static.options import AgentLinks, Options, ServedLinks, file_links
 from observer_static.output import Output
 from observer_static.publish import PRIVATE, Modes
+from observer_static.sampling import Sampling
 from observer_static.secrets import DEFAULTS, Redactor
-from observer_static.site import Site, Sources
+from observer_static.site import Site
+from observer_static.sources import Sources
 from observer_static.taskdir import code_digest
+from observer_static.view import Shared
 from thermos import __version__
 from thermos.errors import ExitCode
 
@@ -37,18 +43,41 @@ def run(args: argparse.Namespace, *, owner: str | None, group: int, hostname: st
         )
         watcher.scan()  # which names the roots, where no pages may lie
         output = stack.enter_context(contextlib.closing(Output(args.output, modes, watcher.roots)))
+        measuring = _measuring(args)
         sources = Sources(places=lambda: _places(args), notices=lambda: watcher.notices)
+        if measuring is not None:
+            stack.callback(measuring.close)
+            sources = replace(
+                sources,
+                usage=measuring.usage,
+                history=measuring.history,
+                told=measuring.told,
+                wants_all=args.serve or args.textfile is not None,
+            )
         site = stack.enter_context(
             Site(output, options, _salt(args), sources, owner=owner, finished_pages=args.finished_pages)
         )
         log.info("writing pages to %s", output.path)
+        view = _view(args, options, watcher, output, site, measuring)
 
         def ready() -> None:
             status = f"{len(site.roster.tasks)} tasks in {output.path}"
             log.info("the index is written: %s", status)
+            if view is not None:
+                from observer_static.serve import serve  # what only serves is only then imported
+
+                server = stack.enter_context(serve(view, args.ip, args.port, args.allowed_host))
+                log.info("listening on http://%s:%d", f"[{args.ip}]" if ":" in args.ip else args.ip, server.port)
             notify("READY=1", f"STATUS={status}")
 
-        observer = Observer(watcher, site, signals, ready=ready)
+        def changed() -> None:
+            if view is not None:
+                view.changed()
+            if measuring is not None:
+                own = measuring.metrics.own
+                own.roots, own.is_polling, own.pages_written = len(watcher.roots), bool(watcher.notices), site.written
+
+        observer = Observer(watcher, site, signals, measuring, ready, changed)
         observer.begin()
         if args.once:
             observer.run_until_complete()
@@ -56,6 +85,42 @@ def run(args: argparse.Namespace, *, owner: str | None, group: int, hostname: st
             observer.run()
         notify("STOPPING=1")
         return _ending(args, site)
+
+
+def _measuring(args: argparse.Namespace) -> Measuring | None:
+    """What measures and counts; None: nobody asked for that."""
+    intervals_s = args.task_process_collection_interval_secs, args.task_disk_collection_interval_secs
+    is_measuring = not args.disable_task_resource_collection and (args.serve or any(intervals_s))
+    if not is_measuring and not args.serve and args.textfile is None:
+        return None
+    sampling: Sampling[TaskKey] | None = None
+    if is_measuring:
+        agent = Agent(args.agent_api_url, args.executor_id_json_path, args.disk_usage_json_path)
+        sampling = Sampling(*intervals_s, agent if args.enable_mesos_disk_collector else Walk())
+    return Measuring(sampling, args.textfile, __version__)
+
+
+def _view(
+    args: argparse.Namespace,
+    options: Options,
+    watcher: HostWatcher,
+    output: Output,
+    site: Site,
+    measuring: Measuring | None,
+) -> Shared | None:
+    if not args.serve or measuring is None:
+        return None
+    return Shared(
+        options,
+        site.roster.tasks,
+        site=output.path,
+        roots=lambda: watcher.roots,
+        page_key=site.roster.page_key,
+        usage=measuring.looked_usage,
+        history=measuring.history,
+        variables=measuring.variables,
+        metrics=measuring.exposition,
+    )
 
 
 def _ending(args: argparse.Namespace, site: Site) -> int:

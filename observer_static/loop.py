@@ -78,9 +78,15 @@ class Companion(Protocol):
     def changed(self, changes: Changes) -> None:
         """Tasks have changed, and their pages are written."""
 
+    def begun(self) -> None:
+        """All tasks were looked at for the first time."""
+
 
 class Observer:
-    """Keeps *site* as *watcher* sees the tasks. *ready* is called once, when the index is written."""
+    """Keeps *site* as *watcher* sees the tasks.
+
+    *ready* is called once, when the index is written; *changed* whenever the tasks are others than before.
+    """
 
     def __init__(
         self,
@@ -89,27 +95,31 @@ class Observer:
         signals: Signals,
         companion: Companion | None = None,
         ready: Callable[[], object] = lambda: None,
+        changed: Callable[[], object] = lambda: None,
     ) -> None:
         self._watcher = watcher
         self._site = site
         self._signals = signals
         self._companion = companion
         self._ready = ready
+        self._changed = changed
+        self._is_begun = False
         self._window_s = COALESCE_S
 
-    def begin(self, may_help: bool = True) -> None:
+    def begin(self) -> None:
         """Look at everything, and write what people look at first."""
         self._watcher.scan()
         self._site.begin(self._watcher.tasks)
-        if may_help:
-            self._site.call_help()
+        self._changed()
+        self._site.call_help()
         self._site.write(self._is_stopping)
         if not self._is_stopping():
             self._ready()
+        self._note_completion()
 
     def run_until_complete(self) -> None:
         """Write all pages."""
-        while not self._site.is_complete and not self._is_stopping():
+        while not (self._is_begun or self._is_stopping()):
             self._turn()
 
     def run(self) -> None:
@@ -143,6 +153,16 @@ class Observer:
             if news:
                 site.look_again(news)
                 site.write(self._is_stopping)
+        self._note_completion()
+
+    def _note_completion(self) -> None:
+        if self._is_begun or not self._site.is_complete:
+            return
+        self._is_begun = True
+        if self._site.trouble is None:
+            log.info("all pages are written")
+        if self._companion is not None:
+            self._companion.begun()
 
     def _fds(self) -> list[int]:
         found = [self._signals.fd]
@@ -165,6 +185,7 @@ class Observer:
     def _write(self, changes: Changes) -> None:
         begin_s = time.monotonic()
         self._site.apply(changes, self._watcher.tasks)
+        self._changed()
         self._site.write(self._is_stopping)
         if self._companion is not None:
             self._companion.changed(changes)

@@ -8,34 +8,25 @@ while it stands on one of the two pages that change all the time.
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
 from detectors.watch import Changes, TaskKey
-from observer_static import layout
 from observer_static.collect import task_row
 from observer_static.crew import Crew
 from observer_static.facts import read_facts
+from observer_static.indexes import Indexes
 from observer_static.options import Options
 from observer_static.output import Output
-from observer_static.pages import IndexPage, Notice, Stamp, TaskRow
+from observer_static.pages import TaskRow
 from observer_static.paging import NEWEST
-from observer_static.publish import NotOurs, open_pages
+from observer_static.publish import NotOurs
 from observer_static.roster import Roster
-from observer_static.taskdir import TaskPages, page_digest, seen
+from observer_static.sources import FINISHED_PAGES, Sources
+from observer_static.taskdir import TaskPages, seen
 from thermos.formats import paths
-
-if TYPE_CHECKING:
-    from observer_static.history import UsagePoint
-    from thermos.host.usage import TaskUsage
-
-#: Finished tasks that keep pages of their own, unless told otherwise.
-FINISHED_PAGES: Final = 1000
 
 #: With one of these the output as a whole cannot be written: no reason to try the next page.
 _HOPELESS: Final = frozenset(
@@ -47,32 +38,8 @@ _MAX_SAME: Final = 5
 log = logging.getLogger("thermos_observer")
 
 
-def _nothing(key: TaskKey) -> None:
-    return None
-
-
-def _none_yet(key: TaskKey) -> Sequence[UsagePoint]:
-    return ()
-
-
-def _no_words() -> Sequence[str]:
-    return ()
-
-
 def _never() -> bool:
     return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """Where a site gets what stands on its pages besides the tasks' own files."""
-
-    #: Where tasks are looked for, in words.
-    places: Callable[[], Sequence[str]] = _no_words
-    #: What may be noticed late or not at all, in words.
-    notices: Callable[[], Sequence[str]] = _no_words
-    usage: Callable[[TaskKey], TaskUsage | None] = _nothing
-    history: Callable[[TaskKey], Sequence[UsagePoint]] = _none_yet
 
 
 class Site:
@@ -106,8 +73,7 @@ class Site:
         self._sources = sources
         self._owner = owner
         self._pages = TaskPages(output, options, salt)
-        self._index = open_pages(output.fd, modes=output.modes)
-        self._index.tidy(0.0)  # nobody else writes here
+        self._indexes = Indexes(output, options, salt, sources, owner, self.roster, self._pages.renderer)
         self._rows: dict[TaskKey, TaskRow] = {}
         self._step: Iterator[None] | None = None
         self._crew: Crew | None = None
@@ -117,7 +83,7 @@ class Site:
         if self._crew is not None:
             self._crew.dismiss()
             self._crew = None
-        self._index.close()
+        self._indexes.close()
 
     def __enter__(self) -> Site:
         return self
@@ -203,15 +169,17 @@ class Site:
         if self._crew is not None:
             self._crew.dismiss()
             self._crew = None
-        self._index.close()
+        self._indexes.close()
         self._output.reopen()
-        self._index = open_pages(self._output.fd, modes=self._output.modes)
+        self._indexes.open()
         self.refresh()
 
     def _write_task(self, key: TaskKey, stop: Callable[[], bool] = _never) -> TaskRow:
         """Bring the task's pages up to date; its row, which is kept if it stands on a page that changes often."""
         roster = self.roster
         facts = read_facts(key.root, key.task_id, roster.tasks[key])
+        if self._sources.told is not None:
+            self._sources.told(key, facts)
         name = roster.page_key(key)
         is_kept = roster.is_kept(key)
         usage = self._sources.usage(key)
@@ -265,7 +233,7 @@ class Site:
 
     def _finish(self) -> None:
         if self._crew is None:  # which may be adding to the marker
-            self._index.finish()
+            self._indexes.finish()
             if not self.has_work:
                 self._pages.is_thorough = False
                 self._pages.is_first_round = False
@@ -281,7 +249,7 @@ class Site:
     def _write_active(self) -> None:
         rows = [self._row(key) for key, is_active in self.roster.tasks.items() if is_active]
         rows.sort(key=lambda row: (-(row.launched_at_s or 0.0), row.task_id))
-        self._write_index(layout.INDEX, "active", rows, 1 if rows else 0)
+        self.written += self._indexes.write_active(rows)
 
     def _write_newest(self) -> None:
         rows = []
@@ -290,37 +258,7 @@ class Site:
             if row.href is not None and not self.roster.is_kept(key):
                 row = self._write_task(key)  # which takes its pages away
             rows.append(row)
-        self._write_index(layout.FINISHED, "finished", rows, self.roster.shelf.first(NEWEST), NEWEST)
-
-    def _write_index(
-        self, path: str, kind: str, rows: Sequence[TaskRow], first: int, number: int = NEWEST, digest: str = ""
-    ) -> None:
-        shelf = self.roster.shelf
-        is_finished = kind == "finished"
-        page = IndexPage(
-            path=path,
-            stamp=Stamp(
-                written_at_s=time.time(),
-                writer=self._options.writer,
-                version=self._options.version,
-                hostname=self._options.hostname,
-            ),
-            kind=kind,
-            rows=tuple(_from(path, row) for row in rows),
-            active=len(self.roster.tasks) - len(shelf),
-            finished=len(shelf),
-            first=first,
-            newer=_link(shelf.newer(number), path) if is_finished else None,
-            older=_link(shelf.older(number), path) if is_finished else None,
-            active_href=layout.relative(layout.INDEX, path),
-            finished_href=layout.relative(layout.FINISHED, path),
-            roots=tuple(self._sources.places()),
-            owner=self._owner,
-            notices=tuple(Notice(level="warning", text=text) for text in self._sources.notices()),
-        )
-        digest = digest or page_digest(page, self._salt)
-        if not self._index.is_as_made(path, digest):
-            self.written += self._index.write(self._pages.renderer.render(page), digest)
+        self.written += self._indexes.write_finished(NEWEST, rows)
 
     # -- The backlog -------------------------------------------------------------------------------------------------
 
@@ -393,16 +331,16 @@ class Site:
     def _write_shelf(self, number: int, is_whole: bool) -> Iterator[None]:
         """Write a page of finished tasks, and if *is_whole* the pages of its tasks; due again if that fails."""
         roster = self.roster
-        path = layout.finished_page(number)
         keys = roster.shelf.page(number)
         try:
             if not keys:
-                self._index.remove(path)
+                self._indexes.remove(number)
                 return
-            digest = self._shelf_digest(number, keys)
+            digest = self._indexes.digest(number)
             is_kept = roster.shelf.kept(number)
             rows = []
-            if not (self._index.is_as_made(path, digest) and not (is_kept and is_whole)):
+            is_wanted = is_whole and (is_kept or self._sources.wants_all)
+            if is_wanted or not self._indexes.is_as_made(number, digest):
                 for key in keys:
                     if key not in roster.tasks:  # it vanished meanwhile, which makes this page due again
                         continue
@@ -411,27 +349,25 @@ class Site:
                     rows.append(row if row is not None and is_fit else self._write_task(key))
                     roster.due.pop(key, None)
                     yield
-                self._write_index(path, "finished", rows, roster.shelf.first(number), number, digest)
+                self.written += self._indexes.write_finished(number, rows, digest)
             roster.whole.discard(number)
         except OSError:
             roster.shelves_due.add(number)
             raise
-
-    def _shelf_digest(self, number: int, keys: Sequence[TaskKey]) -> str:
-        """Stands for what that page is made from, without reading it: it may list tasks by the hundred thousand."""
-        shelf = self.roster.shelf
-        checkpoints = [(key, seen(paths.runner_checkpoint(key.root, key.task_id))) for key in keys]
-        made_from = (self._salt, shelf.kept(number), shelf.newer(number), shelf.older(number), checkpoints)
-        return hashlib.blake2b(repr(made_from).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
     # -- Help --------------------------------------------------------------------------------------------------------
 
     def call_help(self, processors: int | None = None) -> None:
         """Have a second process do its share of the backlog, if there is enough of it, and a processor for it."""
         numbers = sorted(self.roster.shelves_due - {NEWEST}, reverse=True)
-        if self._crew is not None or len(numbers) < 2 or (processors or os.cpu_count() or 1) < 2:
+        if (
+            self._crew is not None
+            or self._sources.wants_all
+            or len(numbers) < 2
+            or (processors or os.cpu_count() or 1) < 2
+        ):
             return
-        self._crew = Crew.hire(numbers, self._help, lambda: self._index.made)
+        self._crew = Crew.hire(numbers, self._help, lambda: self._indexes.made)
         if self._crew is not None:
             self.roster.shelves_due.difference_update(numbers)
 
@@ -450,26 +386,12 @@ class Site:
             self.roster.shelves_due.update(crew.numbers)
             self.roster.whole.update(crew.numbers)
             return
-        self._index.adopt(made)
+        self._indexes.adopt(made)
         self.roster.whole.difference_update(crew.numbers)
         try:
             self._finish()
         except OSError as error:
             self._get_stuck(error)
-
-
-def _from(path: str, row: TaskRow) -> TaskRow:
-    """*row* with its links as they are on the page at *path*; they come as they are at the top."""
-    up = "../" * path.count("/")
-    if not up or row.href is None:
-        return row
-    return replace(row, href=up + row.href, browse_href=up + row.browse_href if row.browse_href is not None else None)
-
-
-def _link(number: int | None, path: str) -> str | None:
-    if number is None:
-        return None
-    return layout.relative(layout.FINISHED if number == NEWEST else layout.finished_page(number), path)
 
 
 def _changed_ns(key: TaskKey) -> int:
