@@ -36,6 +36,8 @@ class TaskFacts:
     mtime_s: float | None
     #: Whether its runner lives; None: cannot be told.
     has_runner: bool | None
+    #: Uid of who alone can have written the checkpoint: how credible it is. None: not to be told.
+    author_uid: int | None = None
 
 
 def read_facts(root: str, task_id: str, is_active: bool) -> TaskFacts:
@@ -64,6 +66,7 @@ def read_facts(root: str, task_id: str, is_active: bool) -> TaskFacts:
         findings=tuple(checkpoint.findings),
         mtime_s=checkpoint.mtime_s,
         has_runner=has_runner,
+        author_uid=checkpoint.author_uid,
     )
 
 

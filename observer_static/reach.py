@@ -26,10 +26,12 @@ import stat
 from collections.abc import Sequence
 from functools import lru_cache
 from types import TracebackType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from thermos.formats import paths
-from thermos.records import RunnerHeader
+
+if TYPE_CHECKING:
+    from observer_static.facts import TaskFacts
 
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -70,21 +72,16 @@ class NotShown(Exception):
 class Claim(NamedTuple):
     """Who says where a task's files lie, and whose they are."""
 
-    #: Uid of the owner of the checkpoint that says it; None: it cannot be told, and is not believed.
+    #: Uid of the author of the checkpoint that says it; None: it cannot be told, and is not believed.
     by: int | None
     #: The task's user as the header says it.
     user: str | None = None
 
 
-def claim_of(root: str, task_id: str, header: RunnerHeader | None) -> Claim:
-    """Who vouches for *header*, read from the checkpoint of that task."""
-    user = header.user if header is not None else None
-    try:
-        info = os.stat(paths.runner_checkpoint(root, task_id), follow_symlinks=False)
-    except (OSError, ValueError):
-        return Claim(None, user)
-    # A second name may have been given to a file by somebody else than its author.
-    return Claim(info.st_uid if stat.S_ISREG(info.st_mode) and info.st_nlink == 1 else None, user)
+def claim_of(facts: TaskFacts) -> Claim:
+    """Who vouches for the header of that task: the author of the very file it was read from."""
+    header = facts.state.header
+    return Claim(facts.author_uid, header.user if header is not None else None)
 
 
 def own_claim() -> Claim:

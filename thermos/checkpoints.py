@@ -48,6 +48,8 @@ class TaskCheckpoint:
     findings: list[Finding] = field(default_factory=list)
     mtime_s: float | None = None
     exists: bool = True
+    #: Uid of who alone can have written the stream that was read; None: not read, or not to be told.
+    author_uid: int | None = None
 
 
 def list_tasks(root: str) -> Iterator[tuple[str, str]]:
@@ -170,7 +172,11 @@ def read_task(root: str, task_id: str, keep_runs: int | None = None) -> TaskChec
         return task
     decoder = checkpoint.Decoder()
     try:
-        task.mtime_s = os.fstat(fd).st_mtime
+        info = os.fstat(fd)
+        task.mtime_s = info.st_mtime
+        # A second name may have been given to somebody else's file; what all may write is nobody's word.
+        if info.st_nlink == 1 and not info.st_mode & stat.S_IWOTH:
+            task.author_uid = info.st_uid
         for chunk in _chunks(fd):  # not kept: neither a long stream nor a huge sparse file takes memory
             if not _fold_entries(decoder.feed(chunk), path, task.state, task.findings):
                 return task

@@ -74,7 +74,7 @@ def open_log(facts: TaskFacts, process: str, run: int, stream: str) -> int:
     found = find_run(history, run) if history is not None else None
     if found is None or stream not in STREAMS:
         raise NotFound("there is no such log")
-    logs = open_logs(facts.state.header, claim_of(facts.root, facts.task_id, facts.state.header))
+    logs = open_logs(facts.state.header, claim_of(facts))
     if logs is None:
         raise NotFound("the checkpoint does not say where logs lie")
     with logs:
@@ -90,7 +90,7 @@ def _open(facts: TaskFacts, parts: Sequence[str]) -> int:
     header = facts.state.header
     if header is None or not header.sandbox:
         raise NotFound("the checkpoint does not say where the sandbox lies")
-    fd = open_file(header.sandbox, "/".join(parts), claim_of(facts.root, facts.task_id, header)) if parts else None
+    fd = open_file(header.sandbox, "/".join(parts), claim_of(facts)) if parts else None
     if fd is None:
         raise NotFound("there is no such file in the sandbox, or it is not to be shown")
     return fd
@@ -102,7 +102,7 @@ def browse_page(facts: TaskFacts, parts: Sequence[str], options: Options, task_h
     if header is None or not header.sandbox:
         raise NotFound("the checkpoint does not say where the sandbox lies")
     below = "/".join(parts)
-    claim = claim_of(facts.root, facts.task_id, header)
+    claim = claim_of(facts)
     listing = browse(header.sandbox, below, max_depth=1, claim=claim)
     if listing.note is not None or (listing.is_gone and parts):
         raise NotFound(f"the directory cannot be shown: it is {listing.note or 'not there'}")

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from observer_static.facts import read_facts
 from observer_static.reach import Claim, NotShown, below, claim_of, kind_of, open_place, own_claim, parts_of
 from tests.support.box import IS_ROOT, NOBODY, SOON_S
+from thermos.formats import checkpoint
 from thermos.host.inotify import Watcher
 from thermos.records import RunnerHeader
 
@@ -206,16 +208,37 @@ def test_kinds() -> None:
 # -- Claims -----------------------------------------------------------------------------------------------------------
 
 
-def test_who_claims_is_the_owner_of_the_checkpoint(tmp_path: Path) -> None:
-    header = RunnerHeader("t", 0, user="www")
-    assert claim_of(str(tmp_path), "t", header) == Claim(None, "www"), "there is none"
+def claim_in(root: Path) -> Claim:
+    return claim_of(read_facts(str(root), "t", True))
+
+
+def test_who_claims_is_the_author_of_the_checkpoint(tmp_path: Path) -> None:
+    assert claim_in(tmp_path) == Claim(None, None), "there is none"
     directory = tmp_path / "checkpoints" / "t"
     directory.mkdir(parents=True)
-    write(directory / "runner", "")
-    assert claim_of(str(tmp_path), "t", header) == Claim(US, "www")
-    os.link(directory / "runner", tmp_path / "second")
-    assert claim_of(str(tmp_path), "t", header) == Claim(None, "www"), "who gave it that name?"
-    assert claim_of(str(tmp_path), "nul\0", None) == Claim(None, None)
+    runner = write(directory / "runner", "")
+    assert claim_in(tmp_path) == Claim(US, None)
+    runner.chmod(0o666)
+    assert claim_in(tmp_path) == Claim(None, None), "who wrote it?"
+    runner.chmod(0o644)
+    os.link(runner, tmp_path / "second")
+    assert claim_in(tmp_path) == Claim(None, None), "who gave it that name?"
+    assert claim_of(read_facts(str(tmp_path), "nul\0", True)) == Claim(None, None)
+
+
+@as_root
+def test_a_checkpoint_that_is_swapped_after_it_was_read_is_no_better(tmp_path: Path) -> None:
+    """Its author cannot forge a header and then put a file of root's in its place, to have it believed."""
+    directory = tmp_path / "checkpoints" / "t"
+    directory.mkdir(parents=True)
+    header = RunnerHeader("t", 0, sandbox="/etc", user="root")
+    runner = directory / "runner"
+    runner.write_bytes(checkpoint.encode(header))
+    os.chown(runner, ALICE, ALICE)
+    facts = read_facts(str(tmp_path), "t", True)
+    write(tmp_path / "roots", "").replace(runner)
+    assert facts.state.header == header
+    assert claim_of(facts) == Claim(ALICE, "root")
 
 
 @as_root
