@@ -77,7 +77,12 @@ class Parent:
 
     def listen(self, watches: Watches) -> None:
         """Have it told what comes and goes here, or when the directory itself comes."""
+        before = self.watch
         self.watch = watches.add(self.path, self)
+        if before != self.watch:
+            watches.drop(before, self)
+        watches.drop(self.above, self)
+        self.above = None
         if self.watch is None and not os.path.isdir(self.path):
             above, self.above_name = nearest(self.path)
             self.above = watches.add(above, self)

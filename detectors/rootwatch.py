@@ -28,8 +28,8 @@ class RootWatch:
     """The tasks of the root at *path*; what changes goes to *ledger*. *holders*: who stands for which directory."""
 
     __slots__ = (
-        "_checkpoints", "_holders", "_ledger", "_own", "_tasks", "_watches", "above", "above_name", "actives",
-        "dirs", "finished", "identity", "is_muted", "is_twin", "left_out", "names", "noise", "path", "remote",
+        "_checkpoints", "_holders", "_is_cut", "_ledger", "_own", "_tasks", "_watches", "above", "above_name",
+        "actives", "dirs", "finished", "identity", "is_muted", "is_twin", "names", "noise", "path", "remote",
     )  # fmt: skip
 
     def __init__(self, path: str, watches: Watches, ledger: Ledger, holders: dict[Identity, RootWatch]) -> None:
@@ -45,8 +45,7 @@ class RootWatch:
         self.is_twin = False
         #: The remote file system that it lies in.
         self.remote: str | None = None
-        #: It has more task files than are listed.
-        self.left_out = False
+        self._is_cut = False  # it has more task files than are listed
         #: What happened in it since the last sweep, and whether that was too much to be told of each.
         self.noise = 0
         self.is_muted = False
@@ -77,6 +76,11 @@ class RootWatch:
             return f"has more than {MOST_WATCHED} active tasks"
         return None
 
+    @property
+    def omission(self) -> str | None:
+        """What of it is not shown; None: all is."""
+        return f"has more than {MOST_TASKS} task files: not all are shown" if self._is_cut else None
+
     # -- Looking at all of it ----------------------------------------------------------------------------------------
 
     def sync(self, is_thorough: bool = False) -> bool:
@@ -95,7 +99,17 @@ class RootWatch:
             return False
         for active in [*self.actives.values()]:
             self._check(active, is_thorough)
+        self._tidy()
         return True
+
+    def _tidy(self) -> None:
+        """Watch no longer what only tells of something that is there by now."""
+        if self._tasks is not None and None not in (self.dirs[0].identity, self.dirs[1].identity):
+            self._watches.drop(self._tasks, self)
+            self._tasks = None
+        if self._checkpoints is not None and all(each.watch is not None for each in self.actives.values()):
+            self._watches.drop(self._checkpoints, self)
+            self._checkpoints = None
 
     def _is_settled(self) -> bool:
         """Whether nothing came or went, as far as time stamps tell."""
@@ -125,9 +139,6 @@ class RootWatch:
         if None in (self.dirs[0].identity, self.dirs[1].identity):
             self._watch_tasks(fd)
             active, finished = self._list(fd)  # what came before the watch
-        elif self._tasks is not None:
-            self._watches.drop(self._tasks, self)
-            self._tasks = None
         suspects: set[str] = set()
         if active is None:
             active = set(self.actives)
@@ -156,7 +167,7 @@ class RootWatch:
 
     def _list(self, fd: int) -> tuple[set[str] | None, set[str] | None]:
         """The names in both directories; None: as they were, or nobody can tell."""
-        self.left_out = False
+        self._is_cut = False
         return self._names(self.dirs[0], fd), self._names(self.dirs[1], fd)
 
     def _names(self, directory: TaskDir, fd: int) -> set[str] | None:
@@ -183,10 +194,10 @@ class RootWatch:
                 for entry in entries:
                     if is_task_name(entry.name) and entry.is_file(follow_symlinks=False):
                         if len(names) == MOST_TASKS:
-                            self.left_out = True
+                            self._is_cut = True
                             break
                         names.add(entry.name)
-            directory.settled_ns = changed_ns if is_settled and not self.left_out else None
+            directory.settled_ns = changed_ns if is_settled and not self._is_cut else None
             return names
         except OSError:  # its disk fails
             directory.settled_ns = None
@@ -206,7 +217,7 @@ class RootWatch:
         except OSError:  # nobody can tell now; the next sweep will
             return
         if where is not None and len(self.actives) + len(self.finished) >= 2 * MOST_TASKS:
-            self.left_out = True
+            self._is_cut = True
             return
         self._place(task_id, where)
         if before is not None and self.actives.get(task_id) is before:  # where it was, so written anew
@@ -248,6 +259,7 @@ class RootWatch:
             if active is not None:
                 del self.actives[task_id]
                 self._watches.drop(active.watch, active)
+                self._tidy()
             if where is None:
                 self.finished.discard(task_id)
                 if active is not None or is_finished:
@@ -311,9 +323,7 @@ class RootWatch:
             active = self.actives.get(name)
             if active is not None:
                 self._check(active)
-            if all(each.watch is not None for each in self.actives.values()):
-                self._watches.drop(self._checkpoints, self)
-                self._checkpoints = None
+            self._tidy()
             return not name
         if watch == self.above:
             return name in (self.above_name, "")
@@ -361,7 +371,7 @@ class RootWatch:
         if self.identity is not None and self._holders.get(self.identity) is self:
             del self._holders[self.identity]
         self.identity = self.remote = None
-        self.is_twin = self.left_out = False
+        self.is_twin = self._is_cut = False
 
     def close(self) -> None:
         """It is no root any more."""

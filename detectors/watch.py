@@ -15,10 +15,11 @@ from typing import Final
 from detectors.changes import Changes, Ledger, TaskKey
 from detectors.members import Member, Parent, flat
 from detectors.roots import Look, PathDetector
-from detectors.rootwatch import MOST_TASKS, RootWatch
+from detectors.rootwatch import RootWatch
 from detectors.watched import ActiveTask, Identity, TaskDir
 from detectors.watches import SELF, Happening, Watches
 from thermos.errors import ThermosError
+from thermos.formats.paths import RUNNER
 from thermos.host.inotify import IN_DELETE, IN_MOVED_FROM
 
 __all__ = ["Changes", "HostWatcher", "TaskKey"]
@@ -27,11 +28,12 @@ __all__ = ["Changes", "HostWatcher", "TaskKey"]
 LOCK_GONE_S: Final = 0.2
 #: Sweeps take no more than this share of the time, however much there is to sweep.
 _SWEEP_SHARE: Final = 0.05
-#: A root in which more happens for so long is not watched until the next sweep, but looked at each second: being
-#: told costs more than that, and whoever owns the root could keep us busy.
-_NOISY_PER_S: Final = 200
-_NOISY_FOR_S: Final = 5.0
+#: A root that has more events for so long is not watched until the next sweep, but looked at each second: being
+#: told costs more than that, and whoever owns the root could keep us busy. Looking costs as much as some events.
+_NOISY_PER_S: Final = 2_000
+_NOISY_FOR_S: Final = 15.0
 _NOISY_POLL_S: Final = 1.0
+_LOOK_EVENTS: Final = 10
 #: So often may something come where roots may appear, and be none, before nobody listens there for a while.
 _IDLE_LOOKS: Final = 100
 _IGNORED_S: Final = 600.0
@@ -84,8 +86,8 @@ class HostWatcher:
             found.append(f"{self._watches.trouble}: {polling}")
         why: dict[str, list[str]] = {}
         for root in self._roots.values():
-            if root.left_out:
-                why.setdefault(f"has more than {MOST_TASKS} task files: not all are shown", []).append(root.path)
+            if root.omission is not None:
+                why.setdefault(root.omission, []).append(root.path)
             if root.trouble is not None:
                 why.setdefault(f"{root.trouble}: {polling}", []).append(root.path)
         for reason, roots in sorted(why.items()):
@@ -161,8 +163,7 @@ class HostWatcher:
         for root in known:
             root.noise = 0
             root.is_muted = False
-            if root.names:
-                self._refresh(root, is_thorough)
+            self._refresh(root, is_thorough)
         end_s = time.monotonic()
         is_told = self._watches.trouble is None and all(root.trouble is None for root in self._roots.values())
         pause_s = self._rescan_s if is_told else min(self._poll_s, self._rescan_s)
@@ -171,6 +172,8 @@ class HostWatcher:
 
     def _refresh(self, root: RootWatch, is_thorough: bool = False) -> None:
         """Bring *root* up to date; if it is not there, its detectors may know of another, or it is awaited."""
+        if not root.names:  # nobody names it any more
+            return
         was_there = root.identity is not None
         is_there = root.sync(is_thorough)
         if is_there:
@@ -202,15 +205,24 @@ class HostWatcher:
             for path in member.parents.below(look.scope):
                 if path not in wanted:
                     self._drop_parent(member.parents[path])
-            new = [path for path in look.parents if path not in member.parents]
-            for path in new:
-                member.parents[path] = Parent(member, path)
-                member.parents[path].listen(self._watches)
-            self._set_roots(member, look)
-            # What came between the look and the watch was missed: look again, now that it is watched.
-            ask += new if look.scope is not None else [None] * bool(new)
+            new = [path for path in look.parents if self._listen(member, path)]
+            gone = self._set_roots(member, look)
+            # What came between the look and the watch was missed, what went may be another now: look again.
+            ask += [*new, *gone] if look.scope is not None else [None] * bool(new)
 
-    def _set_roots(self, member: Member, look: Look) -> None:
+    def _listen(self, member: Member, path: str) -> bool:
+        """Have it told what comes and goes in the directory *path*; True if that is new."""
+        parent = member.parents.get(path)
+        if parent is None:
+            parent = member.parents[path] = Parent(member, path)
+        elif parent.watch is None:
+            return False
+        before = parent.watch  # another directory may have taken its place, when one further up was renamed
+        parent.listen(self._watches)
+        return parent.watch != before or before is None
+
+    def _set_roots(self, member: Member, look: Look) -> list[str]:
+        """Take in the roots that *member* saw; those that are not there any more."""
         there = set(look.roots)
         for path in member.roots.below(look.scope):
             if path in there:
@@ -222,15 +234,20 @@ class HostWatcher:
                 del self._roots[path]
                 root.close()
                 self._resolve_twins()
+        gone = []
         for path in look.roots:
-            if path in member.roots:
-                continue
-            member.roots[path] = None
             root = self._roots.get(path) or RootWatch(path, self._watches, self._ledger, self._holders)
-            self._roots[path] = root
-            root.names += 1
-            if root.names == 1 and not root.sync():
+            if path not in member.roots:
+                member.roots[path] = None
+                self._roots[path] = root
+                root.names += 1
+            elif look.scope is None:
+                continue
+            # A known one may be another directory of the same name, when one further up was renamed.
+            if not root.sync():
                 root.await_it()
+                gone.append(path)
+        return gone
 
     def _drop_parent(self, parent: Parent) -> None:
         del parent.member.parents[parent.path]
@@ -239,29 +256,29 @@ class HostWatcher:
     # -- Events ------------------------------------------------------------------------------------------------------
 
     def _handle(self, happening: Happening) -> None:
-        watch, name, mask, owners = happening
+        watch, name, mask, owners, events = happening
         for owner in owners:
             if isinstance(owner, Parent):
                 self._handle_parent(owner, watch, name, mask)
             elif isinstance(owner, RootWatch):
                 is_about = owner.names and owner.is_about(watch, name)
-                self._count(owner, watch)
+                self._count(owner, watch, events)
                 if is_about:
                     self._refresh(owner)
             elif isinstance(owner, TaskDir):
-                self._count(owner.root, watch)
+                self._count(owner.root, watch, events + _LOOK_EVENTS)
                 if mask & SELF:
                     self._refresh(owner.root)
                 else:
                     owner.root.look_at(name)
             elif isinstance(owner, ActiveTask) and owner.root.actives.get(owner.task_id) is owner:
-                self._count(owner.root, watch)
+                self._count(owner.root, watch, events + _LOOK_EVENTS * (name == RUNNER))
                 if owner.root.happened(owner, name, mask):
                     self._again_s[owner.key] = time.monotonic() + LOCK_GONE_S
 
-    def _count(self, root: RootWatch, watch: int) -> None:
-        """Something happened in *root*; if that is too much, it is not watched for a while."""
-        root.noise += 1
+    def _count(self, root: RootWatch, watch: int, events: int) -> None:
+        """So much happened in *root*; if that is too much, it is not watched for a while."""
+        root.noise += events
         if watch == root.above:
             if root.noise > _IDLE_LOOKS:
                 root.ignore_above()

@@ -47,6 +47,8 @@ class Happening(NamedTuple):
     name: str
     mask: int
     owners: tuple[Owner, ...]
+    #: How often.
+    events: int
 
 
 class Watches:
@@ -99,7 +101,7 @@ class Watches:
 
     def wait(self, timeout_s: float | None, *also: int) -> tuple[list[Happening], bool]:
         """(what happened, whether events were lost); returns early when one of *also* can be read."""
-        together: dict[tuple[int, str], int] = {}
+        together: dict[tuple[int, str], tuple[int, int]] = {}
         overflow = False
         events = self._watcher.wait(timeout_s, *also)
         for _ in range(_READS):
@@ -108,12 +110,13 @@ class Watches:
                     overflow = True
                 else:
                     key = event.watch, event.name
-                    together[key] = together.get(key, 0) | event.mask
+                    mask, count = together.get(key, (0, 0))
+                    together[key] = mask | event.mask, count + 1
             if not events or self._watcher.fallback is not None:
                 break
             events = self._watcher.wait(0)
         happenings = []
-        for (watch, name), mask in together.items():
+        for (watch, name), (mask, count) in together.items():
             owners = self._owners.get(watch)
             if owners is None:  # of a watch that was dropped meanwhile
                 continue
@@ -121,7 +124,7 @@ class Watches:
                 del self._owners[watch]
                 for owner in owners:
                     owner.lost(watch)
-            happenings.append(Happening(watch, name, mask, owners))
+            happenings.append(Happening(watch, name, mask, owners, count))
         return happenings, overflow
 
     def close(self) -> None:
