@@ -171,7 +171,8 @@ def _signature(key: TaskKey, is_active: bool) -> tuple[tuple[object, ...], int]:
         except (OSError, ValueError):  # ValueError: a NUL
             found.append(None)
         else:
-            found.append((info.st_ino, info.st_size, info.st_mtime_ns))
+            # The time of any change: another owner makes it another's claim.
+            found.append((info.st_dev, info.st_ino, info.st_size, info.st_ctime_ns))
             size_bytes += info.st_size
     return tuple(found), size_bytes
 

@@ -278,7 +278,7 @@ def test_readers_that_do_not_read_hold_up_nobody(client: Client, box: Path) -> N
 NAMES = [
     b"plain name", b'quo"te', b"semi;colon", b"back\\slash", b"new\r\nSet-Cookie: x=1", b"line\nend", b"tab\tx",
     "grüß 世界".encode(), b"bad\xff\xfeutf8", b"%2e%2e", b"100%", b"a?b#c", b"...", b"-rf", b"\x7f\x1b[31m",
-    b"<script>alert(1)</script>", b"a" * 255, "\u202etxt.exe".encode(), b"x=y&z", b"'",
+    b"<img src=x onerror=alert(1)>", b"a" * 255, "\u202etxt.exe".encode(), b"x=y&z", b"'",
 ]  # fmt: skip
 
 
@@ -297,7 +297,7 @@ def test_any_name_can_be_had_and_none_can_end_a_header(client: Client, box: Path
     listed = client.get("/browse/one")
     assert listed.status == 200
     assert target.encode() in listed.body or quote(name, safe="+=,@~").encode() in listed.body
-    assert b"<script>alert" not in listed.body
+    assert b"<img" not in listed.body
 
 
 def test_a_naive_header_would_have_been_ended() -> None:
