@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,7 @@ def fill(path: Path) -> None:
     with open(path / "sparse", "wb") as file:
         os.truncate(file.fileno(), 1 << 40)
     (path / "out").symlink_to("/usr")
+    (path / "shell").symlink_to("/bin/bash")
     (path / "round").symlink_to(".")
     os.mkfifo(path / "fifo")
 
@@ -145,6 +147,20 @@ def test_deep_directories(tmp_path: Path) -> None:
         subprocess.run(["rm", "-rf", str(tmp_path)], check=True)
 
 
+def test_deeper_than_there_are_descriptors(tmp_path: Path) -> None:
+    (tmp_path / "/".join(["d"] * 100)).mkdir(parents=True)
+    (tmp_path / "flat").mkdir()
+    request = {"paths": [str(tmp_path), str(tmp_path / "flat")], "max_entries": 1000, "each_s": 60, "all_s": 60}
+    said = subprocess.run(
+        ["sh", "-c", 'ulimit -n 60; exec "$@"', "sh", sys.executable, "-I", "-S", walker.__file__],
+        input=json.dumps(request).encode(),
+        capture_output=True,
+        check=True,
+    )
+    answered = [json.loads(line) for line in said.stdout.splitlines()]
+    assert answered == [[0, None, "directories are nested too deep"], [1, du_bytes(tmp_path / "flat"), None]]
+
+
 def test_other_file_systems_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "mnt").mkdir()
     if not IS_ROOT or subprocess.run(["mount", "-t", "tmpfs", "none", str(tmp_path / "mnt")]).returncode:
@@ -155,6 +171,11 @@ def test_other_file_systems_are_left_out(tmp_path: Path) -> None:
             disk = answers(made, {"one": tmp_path})["one"]
         assert disk.used_bytes == du_bytes(tmp_path)
         assert disk.used_bytes < 1 << 20
+        (tmp_path / "file").touch()
+        subprocess.run(["mount", "--bind", str(tmp_path / "mnt/data"), str(tmp_path / "file")], check=True)
+        with collector() as made:
+            assert answers(made, {"one": tmp_path})["one"].used_bytes == disk.used_bytes
+        subprocess.run(["umount", str(tmp_path / "file")], check=True)
     finally:
         subprocess.run(["umount", str(tmp_path / "mnt")], check=True)
 
@@ -198,7 +219,7 @@ def child_pid(made: Collector[str]) -> int:
 def stuck() -> Iterator[Agent]:
     """An agent that takes the call and says nothing: the child waits for as long as we like."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield Agent(f"http://127.0.0.1:{server.getsockname()[1]}/containers", timeout_s=30)
+        yield Agent(f"http://127.0.0.1:{server.getsockname()[1]}/containers", timeout_s=300)
 
 
 def test_one_at_a_time() -> None:
@@ -239,7 +260,7 @@ def test_a_child_that_is_killed_is_an_answer() -> None:
 
 
 def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("observer_static.disk.SLACK_S", -29.9)
+    monkeypatch.setattr("observer_static.disk.SLACK_S", -299.9)
     with stuck() as agent, collector(agent) as made:
         made.start({"one": "/x"})
         due_s = made.due_in_s(time.monotonic())

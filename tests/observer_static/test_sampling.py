@@ -5,8 +5,8 @@ import itertools
 import os
 import select
 import sys
-import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,7 +14,7 @@ from observer_static.disk import Walk
 from observer_static.sampling import DISK_FRESH_S, Sampling
 from tests.support.box import box, process
 from thermos.core.state import RunnerState
-from thermos.host.usage import Sampler, TaskUsage, Usage
+from thermos.host.usage import Sampler, TaskUsage
 from thermos.records import RunnerHeader
 
 pytestmark = pytest.mark.process
@@ -199,27 +199,40 @@ def test_what_is_forgotten_is_gone() -> None:
         assert made.look(["a"], states("a"))["a"].task.cpu == 0.0
 
 
+class Single(Counting):
+    """Tells when two threads measure at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = 0
+        self.most = 0
+
+    def sample(self, wanted: Mapping[str, RunnerState]) -> dict[str, TaskUsage]:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        found = super().sample(wanted)
+        self.inside -= 1
+        return found
+
+
 def test_threads_may_look_at_once() -> None:
     ticks = itertools.count()
-    made = Sampling[str](disk=None, clock=lambda: float(next(ticks)))
+    sampler = Single()
+    made = Sampling[str](disk=None, clock=lambda: float(next(ticks)), sampler=sampler)
     active = states(*"abcd")
-    failed: list[BaseException] = []
 
-    def look() -> None:
-        try:
-            for key in "abcd" * 20:
-                assert isinstance(made.look([key], active)[key].task, Usage)
-                made.usage(key)
-                made.history(key)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the test shows it
-            failed.append(error)
+    def look() -> list[object]:
+        return [(made.look([key], active)[key].task, made.usage(key), made.history(key)) for key in "abcd" * 20]
 
-    threads = [threading.Thread(target=look) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = [future.result() for future in [pool.submit(look) for _ in range(4)]]
+    finally:
+        sys.setswitchinterval(before_s)
+    assert [len(one) for one in found] == [80] * 4
+    assert sampler.most == 1
     assert made.rounds == 4 * 80
 
 

@@ -115,7 +115,7 @@ _hooks: list[object] = []
 def test_a_share_is_asked_for_when_the_size_has_changed(tmp_path: Path) -> None:
     """It costs the kernel a walk over all pages; who sleeps is not asked again at once."""
     grow = (
-        "import sys; sys.stdin.readline(); x = bytearray(b'x') * (30 << 20); "
+        "import sys; print('ready', flush=True); sys.stdin.readline(); x = bytearray(b'x') * (30 << 20); "
         "print('full', flush=True); sys.stdin.read()"
     )
     child = subprocess.Popen(
@@ -123,6 +123,7 @@ def test_a_share_is_asked_for_when_the_size_has_changed(tmp_path: Path) -> None:
     )
     with child:
         assert child.stdin is not None and child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
         until(lambda: Path(f"/proc/{child.pid}/stat").read_text().split()[2] == "S", "it waits")
         state = by_hand(None, child.pid)
         sampler = Sampler[str]()
