@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from observer_static.serve import make_app, serve
 from observer_static.serve.server import Limits, Server
 from tests.support.box import until
 from tests.support.served import Client, Host, a_run
@@ -59,6 +60,17 @@ def test_a_port_that_is_taken() -> None:
     with running() as client, pytest.raises(OSError) as caught:
         Server("127.0.0.1", client.port, hello)
     assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_it_listens_on_ipv6(tmp_path: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this host has no IPv6")
+    with serve(Host(tmp_path).view, "::1", 0) as server, socket.create_connection(("::1", server.port), 30) as sock:
+        sock.sendall(b"GET /health HTTP/1.1\r\nHost: [::1]:1338\r\nConnection: close\r\n\r\n")
+        with sock.makefile("rb") as said:
+            assert said.read().endswith(b"OK\n")
 
 
 def test_it_ends_while_clients_hang_on() -> None:
@@ -176,8 +188,6 @@ def test_an_answer_that_is_not_read_is_given_up(tmp_path: Path) -> None:
     box = host.add("one", a_run("p"))
     with open(box / "huge", "wb") as file:
         file.truncate(1 << 30)
-    from observer_static.serve import make_app
-
     with Server("127.0.0.1", 0, make_app(host.view), IMPATIENT) as server:
         client = Client(server)
         with contextlib.closing(client.connect()) as sock:
