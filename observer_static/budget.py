@@ -29,6 +29,8 @@ MAX_LOGS: Final = 50
 _TASK_SHARE: Final = 0.6
 _RAW_SHARE: Final = 0.125
 _BROWSE_SHARE: Final = 0.125
+#: Pages of processes that go before definition and sandbox.
+_FIRST: Final = 3
 
 
 class OlderRun(NamedTuple):
@@ -73,15 +75,15 @@ def plan(
     *raw_bytes*: what the definition's page takes; None: there is none. *processes*: most important first.
     """
     whole = left
-    has_raw = raw_bytes is not None and raw_bytes <= max(whole * _RAW_SHARE, min(whole // 2, 2 * PAGE_BYTES))
+    # Definition and sandbox are for later reading: what a process wrote before it failed goes before both.
+    first = min(len(processes), _FIRST) * SMALL_BYTES
+    most_raw = min(max(int(whole * _RAW_SHARE), 2 * PAGE_BYTES), left - first)
+    has_raw = raw_bytes is not None and raw_bytes <= most_raw
     if has_raw and raw_bytes is not None:
         left -= raw_bytes
-    # Sandbox and definition are for later reading; what a process wrote before it failed goes before both.
-    if left < SMALL_BYTES and processes:
-        has_raw, left = False, whole
     browse_bytes = int(whole * _BROWSE_SHARE) if has_sandbox else 0
     if browse_bytes < BROWSE_BYTES:
-        browse_bytes = BROWSE_BYTES if has_sandbox and left >= BROWSE_BYTES + 3 * SMALL_BYTES else 0
+        browse_bytes = BROWSE_BYTES if has_sandbox and left >= BROWSE_BYTES + first else 0
     left -= browse_bytes
     most = left // SMALL_BYTES if left < 4 * SMALL_BYTES else left // 2 // SMALL_BYTES
     chosen = processes[: max(most, 0)]

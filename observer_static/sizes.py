@@ -10,48 +10,62 @@ import dataclasses
 import re
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 from observer_static import pages
 
-#: A page without content: style, script, frame.
+#: What every page has: style, script, frame.
 PAGE_BYTES: Final = 20_000
 
-#: Markup of each part.
+#: Markup of each part, and of what a page has besides its parts.
 _MARKUP_BYTES: Final[dict[type, int]] = {
+    pages.TaskPage: 5000,
+    pages.ProcessPage: 5000,
+    pages.LogPage: 3000,
+    pages.BrowsePage: 2500,
+    pages.RawPage: 2500,
+    pages.IndexPage: 3500,
     pages.Stamp: 300,
-    pages.Link: 120,
+    pages.Link: 60,
     pages.Notice: 120,
-    pages.Port: 120,
-    pages.Usage: 900,
+    pages.Port: 100,
+    pages.Usage: 150,
     pages.Reserved: 300,
     pages.Tick: 160,
     pages.Chart: 1500,
-    pages.Bar: 260,
-    pages.Lane: 400,
+    pages.Bar: 180,
+    pages.Lane: 250,
     pages.Timeline: 1200,
     pages.StateChange: 350,
     pages.Health: 400,
     pages.Span: 20,
     pages.Follow: 200,
-    pages.Log: 1200,
+    pages.Log: 1000,
     pages.Certificate: 1200,
-    pages.RunRow: 900,
-    pages.ProcessRow: 1300,
+    pages.RunRow: 800,
+    pages.ProcessRow: 850,
     pages.TaskRow: 1300,
-    pages.Entry: 700,
+    pages.Entry: 400,
 }
-#: A text may stand in a title, a heading, a link and a label.
-_TIMES: Final = 3
-#: Parts whose texts are written once.
-_ONCE: Final = frozenset({pages.Span, pages.RawPage, pages.Chart, pages.Notice, pages.Tick})
+#: Pages name what they are about in a title, a heading, a link and a label; parts write each text once.
+_TIMES: Final[dict[type, int]] = dict.fromkeys(get_args(pages.Page), 4) | {
+    pages.ProcessPage: 1,
+    pages.RawPage: 1,
+    pages.TaskRow: 2,
+}
 
 #: What becomes longer on a page than UTF-8: lone surrogates and what turns text around.
 _LONGER: Final = re.compile("[\0\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+#: What makes a text longer on a page than it is; a search is quicker than counting as long as a text is short.
+_is_special: Final = re.compile("[&<>\"'\0\x80-\U0010ffff]").search
+_LONG: Final = 300
+
 
 def text_bytes(text: str) -> int:
     """The most that *text* takes on a page, once."""
+    if len(text) < _LONG and _is_special(text) is None:
+        return len(text)
     count = text.count
     # What escaping adds: &amp; &lt; &gt; &#34; &#39;
     added = 4 * (count("&") + count('"') + count("'")) + 3 * (count("<") + count(">"))
@@ -62,7 +76,14 @@ def text_bytes(text: str) -> int:
 
 def page_bytes(page: pages.Page) -> int:
     """The most that *page* takes when it is rendered."""
-    return PAGE_BYTES + part_bytes(page)
+    total = PAGE_BYTES + part_bytes(page)
+    if isinstance(page, pages.ProcessPage):  # what its row is to it, a page is to itself; and both logs name it
+        total += 6 * text_bytes(page.row.name) + text_bytes(page.row.words)
+    if not isinstance(page, (pages.TaskPage, pages.IndexPage)):
+        total += 4 * text_bytes(page.task.text)
+    if isinstance(page, pages.LogPage):
+        total += 6 * text_bytes(page.process.text)
+    return total
 
 
 def part_bytes(part: Any) -> int:
@@ -83,7 +104,8 @@ def part_bytes(part: Any) -> int:
     for value in cost.values(part):
         kind = type(value)
         if kind is str:
-            total += cost.times * text_bytes(value)
+            is_plain = len(value) < _LONG and _is_special(value) is None
+            total += cost.times * (len(value) if is_plain else text_bytes(value))
         elif kind not in _NUMBERS:
             total += (cost.times if isinstance(value, str) else 1) * part_bytes(value)
     return total
@@ -104,5 +126,5 @@ _COSTS: Final[dict[type, _Cost]] = {}
 def _cost(kind: type) -> _Cost:
     names = [field.name for field in dataclasses.fields(kind)]
     values = attrgetter(*names) if len(names) > 1 else lambda part: (getattr(part, names[0]),)
-    cost = _COSTS[kind] = _Cost(_MARKUP_BYTES.get(kind, 0), 1 if kind in _ONCE else _TIMES, values)
+    cost = _COSTS[kind] = _Cost(_MARKUP_BYTES.get(kind, 0), _TIMES.get(kind, 1), values)
     return cost
