@@ -21,12 +21,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         require_kernel()
         surroundings = environment.take(os.environ)
+        auth = None
+        if options.announcer_zookeeper_auth_config is not None:
+            from thermos.announce.auth import load
+
+            auth = load(options.announcer_zookeeper_auth_config)
     except ThermosError as error:
         print(f"thermos_executor: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"thermos_executor: {error.filename}: {error.strerror}", file=sys.stderr)
+        return ExitCode.USAGE
     log = Log(surroundings.sandbox)
     with Loop() as loop:
-        Program(loop, surroundings, options, log).run()
+        Program(loop, surroundings, options, log, auth).run()
     log.close()
     return ExitCode.OK
 

@@ -6,7 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from thermos.core import session_events as session
 from thermos.core.health import HealthPolicy
@@ -39,12 +39,12 @@ from thermos.core.lifetime_events import (
     Tell,
     Wake,
     Withdraw,
-    Withdrawn,
 )
 from thermos.errors import ThermosError
 from thermos.executor import assignment as assignments
 from thermos.executor import sandbox as sandboxes
 from thermos.executor.agent import Agent
+from thermos.executor.announcer import Announcer
 from thermos.executor.assignment import Assignment
 from thermos.executor.environment import Surroundings
 from thermos.executor.errand import Errand
@@ -60,6 +60,9 @@ from thermos.host.linux import read_signals, signal_fd
 from thermos.host.loop import Loop
 from thermos.mesos import MesosTaskState, Reason, TaskInfo
 
+if TYPE_CHECKING:
+    from thermos.announce.auth import Auth
+
 #: Directory of checkpoints within the Mesos sandbox, where every detector finds it.
 CHECKPOINTS_NAME: Final = "checkpoints"
 #: A request that asks a task to stop may take no longer (``http_signaler.py``: TIMEOUT_SECS).
@@ -70,11 +73,14 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Program:
     """One executor, from its start to its end."""
 
-    def __init__(self, loop: Loop, surroundings: Surroundings, options: Options, log: Log) -> None:
+    def __init__(
+        self, loop: Loop, surroundings: Surroundings, options: Options, log: Log, auth: Auth | None = None
+    ) -> None:
         self._loop = loop
         self._surroundings = surroundings
         self._options = options
         self._log = log
+        self._auth = auth
         self._agent = Agent(loop, surroundings, self._from_agent)
         self._life = Life()
         self._events: deque[Event] = deque()
@@ -84,6 +90,7 @@ class Program:
         self._sandbox: Errand | None = None
         self._runner: RunnerChild | None = None
         self._checker: Checker | None = None
+        self._announcer: Announcer | None = None
         self._farewell: Request | None = None
         self._has_left = False
         self._signals = -1
@@ -99,6 +106,8 @@ class Program:
             self._loop.run()
         finally:
             self._agent.close()
+            if self._announcer is not None:
+                self._announcer.close()
             if self._runner is not None:
                 self._runner.close()
             self._loop.unwatch(self._signals)
@@ -164,6 +173,15 @@ class Program:
             return
         if self._assignment is None:
             self._assignment = found
+            if found.announcement is not None and self._options.announcer_ensemble is not None:
+                self._announcer = Announcer(
+                    self._loop,
+                    self._options.announcer_ensemble,
+                    found.announcement,
+                    self._auth,
+                    self._handle,
+                    self._log,
+                )
         self._handle(Launched(found.plan(self._options)))
 
     def _signalled(self) -> None:
@@ -196,9 +214,11 @@ class Program:
                 if self._checker is not None:
                     self._checker.stop()
             case Announce():
-                pass
+                assert self._announcer is not None
+                self._announcer.announce()
             case Withdraw():
-                self._handle(Withdrawn())
+                assert self._announcer is not None
+                self._announcer.withdraw()
             case SayFarewell(path):
                 self._say_farewell(path)
             case KillTask(budget_s, as_lost):

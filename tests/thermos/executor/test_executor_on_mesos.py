@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from kazoo.client import KazooClient
 
 from tests.support.box import process, until, with_words
 from tests.support.mesos import Mesos, Scheduler, mesos, scheduler
+from tests.support.zookeeper import zookeeper
 from thermos.checkpoints import read_task
 from thermos.formats.assigned_task import AssignedTask, ExecutorConfig, JobKey, TaskConfig, encode
 from thermos.states import TaskState
@@ -278,6 +280,56 @@ def test_it_is_asked_to_stop_before_it_is_killed(cluster: Mesos, framework: Sche
     framework.kill("t")
     task.until("TASK_KILLED")
     assert (task.sandbox / "sandbox/asked").read_text() == "/quitquitquit\n/abortabortabort\n"
+    task.is_gone()
+
+
+def test_it_is_announced_while_it_is_healthy_and_gone_before_it_is_asked_to_stop(
+    cluster: Mesos, framework: Scheduler
+) -> None:
+    with zookeeper() as server:
+        reader = KazooClient(server.hosts)
+        reader.start(timeout=30)
+        path = f"/aurora/{ME}/test/job"
+
+        def members() -> list[str]:
+            return reader.get_children(path) if reader.exists(path) else []
+
+        port = free_port()
+        sleep = "exec -a WORD sleep 600"
+        slowly = {"health_checker": {"shell": {"shell_command": "test -e well"}}, "initial_interval_secs": 600}
+        task = Task(
+            cluster,
+            framework,
+            process("web", f"echo {{{{thermos.ports[http]}}}}; {sleep}"),
+            ports={"http": port},
+            announce={},
+            health_check_config=slowly,
+            flags=["--announcer-ensemble", server.hosts, "--announcer-hostname", "me"],
+        )
+        task.until("TASK_STARTING")
+        until(lambda: task.record().processes, "it runs")
+        assert members() == []
+        (task.sandbox / "sandbox/well").touch()
+        task.until("TASK_RUNNING")
+        until(members, "it is announced")
+        (node,) = members()
+        member = json.loads(reader.get(f"{path}/{node}")[0])
+        assert member["serviceEndpoint"] == {"host": "me", "port": port}
+        framework.kill("t")
+        task.until("TASK_KILLED")
+        assert members() == []
+        task.is_gone()
+        reader.stop()
+        reader.close()
+
+
+def test_without_an_ensemble_that_answers_the_task_fails_in_time(cluster: Mesos, framework: Scheduler) -> None:
+    config = {"initial_interval_secs": 0.5}
+    flags = ["--announcer-ensemble", "127.0.0.1:1"]
+    task = Task(cluster, framework, sleeper(), announce={}, health_check_config=config, flags=flags)
+    status = task.until("TASK_FAILED")
+    assert "127.0.0.1:1" in status["message"]
+    assert task.states == ["TASK_STARTING", "TASK_RUNNING", "TASK_FAILED"]
     task.is_gone()
 
 
