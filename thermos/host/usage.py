@@ -23,9 +23,11 @@ K = TypeVar("K", bound=Hashable)
 PSS_PROCESSES: Final = 50
 PSS_RSS_BYTES: Final = 1 << 30
 PSS_IN_ALL: Final = 2000
-#: A share is asked for again after this long, or when the resident size has changed by one part in so many.
+#: A share is asked for again after this long, or when the resident size has changed by more than one part in so many
+#: and by more than so much: the kernel counts it for each processor, and adds that up only now and then.
 PSS_FRESH_S: Final = 60.0
 PSS_PARTS: Final = 64
+PSS_SLACK_BYTES: Final = 1 << 20
 
 #: What psutil calls the states of proc(5).
 STATUSES: Final[Mapping[str, str]] = {
@@ -292,7 +294,9 @@ class _Round(Generic[K]):
 
     def _is_fresh(self, row: Row) -> bool:
         share = self.shares.get((row.pid, row.start_ticks))
-        return share is not None and abs(share.rss_bytes - row.rss_bytes) <= share.rss_bytes // PSS_PARTS
+        if share is None:
+            return False
+        return abs(share.rss_bytes - row.rss_bytes) <= max(share.rss_bytes // PSS_PARTS, PSS_SLACK_BYTES)
 
 
 def _sum(numbers: list[int | None]) -> int | None:
