@@ -93,6 +93,8 @@ class Sampling(Generic[K]):
     def due(self, states: Mapping[K, RunnerState]) -> frozenset[K]:
         """Do what is due, for *states*: all active tasks. The keys of which something is known that was not before."""
         with self._lock:
+            for key in self._measured_s.keys() - states.keys():  # somebody looked at it while it ended
+                self._forget(key)
             news = self._take_disk()
             now_s = self._clock()
             if self._disk_interval_s is not None and now_s >= self._next_disk_s:
@@ -140,16 +142,7 @@ class Sampling(Generic[K]):
     def forget(self, key: K) -> None:
         """Drop all that is known of *key*."""
         with self._lock:
-            self._sampler.forget([key])
-            for known in (
-                self._measured_s,
-                self._usages,
-                self._histories,
-                self._disks,
-                self._disk_asked_s,
-                self._disk_waiting,
-            ):
-                known.pop(key, None)
+            self._forget(key)
 
     def close(self) -> None:
         """End the child that counts disk, if there is one."""
@@ -158,6 +151,15 @@ class Sampling(Generic[K]):
                 self._disk.close()
 
     # -- with the lock held ----------------------------------------------------------------------------------------
+
+    def _forget(self, key: K) -> None:
+        self._sampler.forget([key])
+        self._measured_s.pop(key, None)
+        self._usages.pop(key, None)
+        self._histories.pop(key, None)
+        self._disks.pop(key, None)
+        self._disk_asked_s.pop(key, None)
+        self._disk_waiting.pop(key, None)
 
     def _stale(self, keys: Iterable[K], now_s: float) -> list[K]:
         return [key for key in keys if now_s - self._measured_s.get(key, -FRESH_S + now_s - 1.0) >= FRESH_S]

@@ -236,6 +236,15 @@ def test_threads_may_look_at_once() -> None:
     assert made.rounds == 4 * 80
 
 
+def test_what_is_over_is_forgotten() -> None:
+    """A server may have looked at it in the moment when it ended."""
+    with sampling() as (made, _, _clock):
+        made.look(["a", "b"], states("a", "b"))
+        made.due(states("b"))
+        assert made.usage("a") is None and list(made.history("a")) == []
+        assert made.usage("b") is not None
+
+
 # -- disk ------------------------------------------------------------------------------------------------------------
 
 
