@@ -5,6 +5,7 @@ Reads only, takes no lock, and raises for nothing that lies on disk: what cannot
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -74,7 +75,7 @@ class TaskDetector:
         directory = paths.checkpoint_dir(self.root, task_id)
         try:
             fd = _open_below(self.root, directory, _DIRECTORY)
-        except (OSError, ValueError):
+        except OSError:
             return
         try:
             names = _names(fd)
@@ -100,11 +101,14 @@ def _names(fd: int) -> list[str]:
         return []
 
 
-def _open_below(root: str, path: str, flags: int) -> int:
-    """A descriptor of *path*, which starts with *root*; nothing below *root* may be a link. Raises OSError."""
+def _open_below(root: str, path: str, flags: int, is_file: bool = False) -> int:
+    """A descriptor of *path*, which starts with *root*; no part below *root* may be a link or ``..``. Raises OSError."""
+    relative = path[len(root) + 1 :]
+    if any(part in ("", ".", "..") for part in relative.split("/")) or "\0" in path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return open_beneath(root_fd, path[len(root) + 1 :], flags)
+        return open_regular(root_fd, relative, flags) if is_file else open_beneath(root_fd, relative, flags)
     finally:
         os.close(root_fd)
 
@@ -130,15 +134,9 @@ class TaskMonitor:
     def refresh(self) -> bool:
         """Read what was added; True if anything is different."""
         try:
-            root_fd = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except (OSError, ValueError):
+            fd = _open_below(self.root, self.path, os.O_RDONLY, is_file=True)
+        except OSError:
             return self._forget()
-        try:
-            fd = open_regular(root_fd, self.path[len(self.root) + 1 :], os.O_RDONLY)
-        except (OSError, ValueError):
-            return self._forget()
-        finally:
-            os.close(root_fd)
         try:
             return self._read(fd)
         except OSError as error:
@@ -233,10 +231,11 @@ class TaskMonitor:
     def _lies(self, where: str) -> bool:
         try:
             fd = _open_below(self.root, paths.task_path(self.root, self.task_id, where), os.O_PATH)
-        except (OSError, ValueError):
+        except OSError:
             return False
+        is_file = stat.S_ISREG(os.fstat(fd).st_mode)
         os.close(fd)
-        return True
+        return is_file
 
     def get_active_processes(self) -> list[tuple[ProcessStatus, int]]:
         """(status, number of the run) of each process whose newest run is RUNNING."""
