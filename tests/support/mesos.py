@@ -191,8 +191,8 @@ class Mesos:
 
     def sandboxes(self) -> list[Path]:
         """The sandbox of each executor, newest last."""
-        pattern = "mesos/work/agents/*/work/slaves/*/frameworks/*/executors/*/runs/*"
-        found = [path for path in Path(self.directory, "work").glob(pattern) if path.name != "latest"]
+        runs = self._below("slaves/*/frameworks/*/executors/*/runs/*")
+        found = [path for path in runs if path.name != "latest"]
         return sorted(found, key=lambda path: path.stat().st_mtime)
 
     def has_acknowledged(self, status: Mapping[str, Any]) -> bool:
@@ -200,8 +200,13 @@ class Mesos:
         # StatusUpdateRecord of mesos/src/messages/messages.proto: type (field 1) ACK, uuid (field 3) of 16 bytes
         record = b"\x08\x01\x1a\x10" + base64.b64decode(status["uuid"])
         task_id = status["task_id"]["value"]
-        pattern = f"mesos/work/agents/*/work/meta/slaves/*/frameworks/*/executors/*/runs/*/tasks/{task_id}/task.updates"
-        return any(record in path.read_bytes() for path in Path(self.directory, "work").glob(pattern))
+        updates = self._below(f"meta/slaves/*/frameworks/*/executors/*/runs/*/tasks/{task_id}/task.updates")
+        return any(record in path.read_bytes() for path in updates)
+
+    def _below(self, pattern: str) -> Iterator[Path]:
+        """Files of every agent that match *pattern*, in its work directory."""
+        for directory in Path(self.directory, "work", "mesos", "work", "agents").glob("*"):
+            yield from (directory / "work").glob(pattern)
 
 
 def _with_marker(marker: bytes) -> list[int]:

@@ -19,7 +19,7 @@ from thermos.executor.environment import (
 FULL = {
     "MESOS_FRAMEWORK_ID": "F-0000",
     "MESOS_EXECUTOR_ID": "executor-t",
-    "MESOS_DIRECTORY": "/work/slaves/S0/runs/x",
+    "MESOS_DIRECTORY": "/var/lib/mesos/slaves/S0/runs/x",
     "MESOS_SANDBOX": "/mnt/mesos/sandbox",
     "MESOS_SLAVE_PID": "slave(1)@127.0.0.1:5051",
     "MESOS_AGENT_ENDPOINT": "127.0.0.1:5051",
@@ -36,7 +36,7 @@ def test_all_of_it() -> None:
     assert found.settings == Settings("executor-t", "F-0000", True, 900.0, 2.0, 5.0)
     assert found.address == AgentAddress("127.0.0.1", 5051, "/slave(1)/api/v1/executor")
     assert str(found.address) == "http://127.0.0.1:5051/slave(1)/api/v1/executor"
-    assert (found.sandbox, found.directory) == ("/mnt/mesos/sandbox", "/work/slaves/S0/runs/x")
+    assert (found.sandbox, found.directory) == ("/mnt/mesos/sandbox", "/var/lib/mesos/slaves/S0/runs/x")
     assert found.token == "secret"
     assert environ == {**FULL, "HOME": "/root"}, "no task inherits the token"
 
