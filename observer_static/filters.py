@@ -68,8 +68,10 @@ def duration(seconds: float | None) -> str | Markup:
     sign = ""
     if seconds < 0:
         sign, seconds = "−", -seconds
+    if seconds < 1:
+        return f"{sign}{max(round(seconds * 1000), 1)} ms" if seconds else "0 s"
     if seconds < 10:
-        return f"{sign}{seconds:.1f} s" if seconds else "0 s"
+        return f"{sign}{seconds:.1f} s".replace(".0 s", " s")
     whole = round(seconds)
     if whole < 60:
         return f"{sign}{whole} s"
@@ -102,7 +104,7 @@ def size(count: float | None) -> str | Markup:
     for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
         value /= 1024
         if -1024 < value < 1024:
-            return f"{value:.1f} {unit}"
+            return f"{value:.1f} {unit}".replace(".0 ", " ")
     return f"{value / 1024:.1f} EiB" if abs(value) < 1e9 else f"{value / 1024:.1e} EiB"
 
 

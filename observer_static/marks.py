@@ -13,7 +13,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from observer_static.filters import UNKNOWN, badge, between, moment, percent, state_class, to
-from observer_static.pages import Bar, Entry, Link, Port, ProcessRow, RunRow, TaskRow
+from observer_static.pages import Bar, Chart, Entry, Port, ProcessRow, RunRow, TaskRow
 
 _OVER: Final = frozenset({"SUCCESS", "FAILED", "KILLED", "LOST"})
 #: Groups of processes, what fails first, with the state whose colour and shape they bear.
@@ -40,17 +40,22 @@ def yes_no(value: bool | None) -> str | Markup:
     return "yes" if value else "no"
 
 
-def link_if(found: Link) -> Markup:
-    """A link; nothing if it leads nowhere."""
-    return to(found.text, found.href) if found.href is not None else _NOTHING
+def streams(row: ProcessRow | RunRow) -> Markup:
+    """Both streams of a run, as far as they lead somewhere."""
+    return Markup(" ").join(to(found.text, found.href) for found in (row.stdout, row.stderr) if found.href is not None)
 
 
 # -- The index --------------------------------------------------------------------------------------------------------
 
 
+def is_wrong(row: TaskRow) -> bool:
+    """Whether something is wrong with a task."""
+    return row.notice is not None or row.is_healthy is False
+
+
 def wrong(rows: Iterable[TaskRow]) -> list[TaskRow]:
     """The tasks with which something is wrong."""
-    return [row for row in rows if row.notice is not None]
+    return [row for row in rows if is_wrong(row)]
 
 
 def ports(found: Sequence[Port], task_href: str | None) -> Markup:
@@ -126,6 +131,11 @@ def bars(found: Iterable[Bar], width: float) -> Markup:
     return Markup("".join(parts))
 
 
+def brief(chart: Chart) -> str:
+    """What a chart says, without its title and times, which stand beside it."""
+    return sentence(chart.summary.partition(": ")[2] or chart.summary)
+
+
 # -- The sandbox ------------------------------------------------------------------------------------------------------
 
 
@@ -140,7 +150,7 @@ def entry_name(entry: Entry) -> Markup:
 
 #: All of them, as templates name them.
 MARKS: Final = {
-    "bars": bars, "chips": chips, "entry_name": entry_name, "exit_code": exit_code, "link_if": link_if,
-    "ports": ports, "process_badge": process_badge, "run_count": run_count, "sentence": sentence,
-    "started": started, "took": took, "wrong": wrong, "yes_no": yes_no,
+    "bars": bars, "brief": brief, "chips": chips, "entry_name": entry_name, "exit_code": exit_code,
+    "is_wrong": is_wrong, "ports": ports, "process_badge": process_badge, "run_count": run_count, "sentence": sentence,
+    "started": started, "streams": streams, "took": took, "wrong": wrong, "yes_no": yes_no,
 }  # fmt: skip

@@ -4,8 +4,9 @@ A template sees ``page``, which is a dataclass of :mod:`observer_static.pages`, 
 ``marks.py``, and the constants below, and nothing else: an attribute that is no documented field raises
 ``UndefinedError``. Everything is escaped.
 
-A page's policy (CSP) forbids all but its own style and script, known by their hashes; only a page that can follow a
-log may, besides, load scripts from the agent that has it.
+There is one style and one script, and each page has those sections of them that it needs, since thousands of pages
+carry them. A page's policy (CSP) forbids all but its own style and script, known by their hashes; only a page that can
+follow a log may, besides, load scripts from the agent that has it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.runtime import LoopContext
@@ -50,7 +51,7 @@ _SHOWN: Final = {ord(char): f"[U+{ord(char):04X}]" for char in _INVISIBLE}
 
 def _documented() -> dict[type, frozenset[str]]:
     """The fields that each dataclass of pages promises to templates."""
-    found: dict[type, frozenset[str]] = {LoopContext: frozenset({"first", "last", "index"})}
+    found: dict[type, frozenset[str]] = {LoopContext: frozenset({"first"})}
     for value in vars(pages).values():
         if isinstance(value, type) and dataclasses.is_dataclass(value):
             found[value] = frozenset(f.name for f in dataclasses.fields(value) if f.metadata.get("doc"))
@@ -68,16 +69,31 @@ class _Environment(Environment):
         return self.undefined(obj=obj, name=attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(argument, str) and not isinstance(obj, dict):
-            return self.undefined(obj=obj, name=argument)
-        return super().getitem(obj, argument)
+        if isinstance(obj, (tuple, list)) and isinstance(argument, (int, slice)):
+            return obj[argument]
+        return self.undefined(obj=obj, name=argument)
+
+
+# -- Style and script -------------------------------------------------------------------------------------------------
+
+#: Begins the part of a style or script that only the pages with one of these names need; ``all`` ends it.
+_SECTION: Final = re.compile(r"^(?://|/\*) @ ([a-z ]+?)(?: \*/)?$", re.MULTILINE)
+
+
+def sections(source: str, names: frozenset[str]) -> str:
+    """What of *source* the pages with *names* need; nothing if no section is theirs by name."""
+    first, *rest = _SECTION.split(source)
+    theirs = [(frozenset(of.split()), text) for of, text in zip(rest[::2], rest[1::2], strict=True)]
+    if not any(of & names for of, _ in theirs):
+        return ""
+    return first + "".join(text for of, text in theirs if of & (names | {"all"}))
 
 
 def smaller_css(source: str) -> str:
     """*source* without comments and the space that nothing needs."""
     text = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
     text = re.sub(r"\s+", " ", text)
-    return re.sub(r";?\s*([{},;>])\s*", r"\1", re.sub(r";\s*}", "}", text)).replace(": ", ":").strip()
+    return re.sub(r"\s*([{},;>])\s*", r"\1", text).replace(";}", "}").replace(": ", ":").strip()
 
 
 def smaller_js(source: str) -> str:
@@ -90,11 +106,41 @@ def _hash(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
-def followed(page: Page) -> list[str]:
+class _Assets(NamedTuple):
+    """What the pages of one kind carry."""
+
+    style: Markup
+    script: Markup
+    #: A browser runs no other style or script.
+    style_hash: str
+    script_hash: str
+
+
+def _assets(css_source: str, js_source: str, kind: str, follows: bool) -> _Assets:
+    css = smaller_css(sections(css_source, frozenset({kind})))
+    js = smaller_js(sections(js_source, frozenset({kind, "follow"} if follows else {kind})))
+    if "</" in css or "</" in js or "<!--" in js:
+        raise ValueError("the style or the script would end the element it stands in")
+    return _Assets(
+        style=Markup(f"<style>{css}</style>"),
+        script=Markup(f"<script>{js}</script>" if js else ""),
+        style_hash=_hash(css),
+        script_hash=_hash(js) if js else "'none'",
+    )
+
+
+# -- Rendering --------------------------------------------------------------------------------------------------------
+
+
+def agents(page: Page) -> list[str]:
     """The agents that *page* may ask for more of a log."""
     logs = page.logs if isinstance(page, (pages.ProcessPage, pages.LogPage)) else ()
-    agents = {log.follow.agent for log in logs if log.follow is not None}
-    return sorted(agent for agent in agents if _AGENT.fullmatch(agent))
+    return sorted({log.follow.agent for log in logs if log.follow is not None and follows(log)})
+
+
+def follows(log: pages.Log) -> bool:
+    """Whether the page may offer to follow *log*."""
+    return log.follow is not None and _AGENT.fullmatch(log.follow.agent) is not None
 
 
 class Renderer:
@@ -108,31 +154,29 @@ class Renderer:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
-            keep_trailing_newline=False,
             auto_reload=False,
         )
-        css = smaller_css((directory / "page.css").read_text("utf-8"))
-        js = smaller_js((directory / "page.js").read_text("utf-8"))
-        if "</" in css or "</script" in js.lower() or "<!--" in js:
-            raise ValueError("the style or the script would end the element it stands in")
-        self._style_hash, self._script_hash = _hash(css), _hash(js)
+        css = (directory / "page.css").read_text("utf-8")
+        js = (directory / "page.js").read_text("utf-8")
+        self._assets = {
+            (kind, follows): _assets(css, js, template.partition(".")[0], follows)
+            for kind, template in TEMPLATES.items()
+            for follows in (False, True)
+        }
         self._environment.filters |= {
             **FILTERS,
             **MARKS,
+            "follows": follows,
             "policy": self._policy,
-            "follows": _follows,
-            "can_follow": followed,
+            "script": lambda page: self._assets_of(page).script,
+            "style": lambda page: self._assets_of(page).style,
         }
-        self._environment.globals = {
-            "STYLE": Markup(f"<style>{css}</style>"),
-            "SCRIPT": Markup(f"<script>{js}</script>"),
-            "UNKNOWN": UNKNOWN,
-        }
-        self._render = {kind: self._environment.get_template(name).render for kind, name in TEMPLATES.items()}
+        self._environment.globals = {"UNKNOWN": UNKNOWN}
+        self._templates = {kind: self._environment.get_template(name) for kind, name in TEMPLATES.items()}
 
     def render(self, page: Page) -> File:
         """The file that shows *page*."""
-        html = self._render[type(page)](page=page)
+        html = self._templates[type(page)].render(page=page)
         for char in _INVISIBLE:
             if char in html:
                 html = html.translate(_SHOWN)
@@ -140,18 +184,17 @@ class Renderer:
         # A name that is not UTF-8 comes as lone surrogates; they are shown as their escapes.
         return File(path=page.path, content=html.encode("utf-8", "backslashreplace"))
 
+    def _assets_of(self, page: Page) -> _Assets:
+        return self._assets[type(page), bool(agents(page))]
+
     def _policy(self, page: Page) -> str:
         """What a browser may do for *page*: show it with its own style and script, and nothing else."""
-        scripts = " ".join([self._script_hash, *followed(page)])
+        assets = self._assets_of(page)
+        scripts = " ".join([assets.script_hash, *agents(page)])
         return (
-            f"default-src 'none'; style-src {self._style_hash}; script-src {scripts}; img-src data:; "
+            f"default-src 'none'; style-src {assets.style_hash}; script-src {scripts}; img-src data:; "
             "base-uri 'none'; form-action 'none'"
         )
-
-
-def _follows(log: pages.Log) -> bool:
-    """Whether the page may offer to follow *log*."""
-    return log.follow is not None and _AGENT.fullmatch(log.follow.agent) is not None
 
 
 def render(pages_: Iterable[Page]) -> Iterator[File]:

@@ -1,5 +1,5 @@
-// The only script of all pages; without it they are complete. It says how long ago things were, sorts and filters
-// tables, and follows the logs of runs that go on. Lines are kept, indentation and these comments are not.
+// The only script; without it pages are complete. It says how long ago things were, sorts and filters tables, and
+// follows the logs of runs that go on. render.py takes the sections that a page needs, without indentation and comments.
 (() => {
 "use strict";
 const d = document;
@@ -12,6 +12,7 @@ const make = (name, text = "", cls = "") => {
 };
 
 // How long ago
+// @ index task process
 const age = (s) => {
   for (const [n, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) if (s >= n) return Math.floor(s / n) + " " + unit;
   return Math.floor(s) + " s";
@@ -23,20 +24,22 @@ const tell = () => {
     t.title = words;
     const p = t.closest(".ago");
     if (!p) continue;
-    let r = t.nextElementSibling;
-    if (!r || r.className != "rel") t.after(r = make("span", "", "rel"));
     const own = p.matches("header p");
-    r.textContent = own ? ": this page is " + age(Math.max(s, 0)) + " old" : " " + words;
+    const after = own ? t.parentNode : t;
+    let r = after.nextElementSibling;
+    if (!r || r.className != "rel") after.after(r = make("span", "", "rel"));
+    r.textContent = own ? " (this page is " + age(Math.max(s, 0)) + " old)" : " " + words;
     // Of what goes on, an old page may no longer be true.
-    if (own && s > 600 && d.body.className == "live") p.classList.add("old");
+    if (own && s > 600 && d.body.className == "live") p.className = "ago old";
   }
 };
 tell();
 setInterval(() => d.hidden || tell(), 20000);
 d.addEventListener("visibilitychange", () => d.hidden || tell());
 
+
 // Sorting: by time, by quantity, else by text; what is unknown comes last
-const UNITS = {B: 1, KiB: 1024, MiB: 1048576, GiB: 1073741824, TiB: 1099511627776, s: 1, min: 60, h: 3600, d: 86400};
+const UNITS = {B: 1, KiB: 1024, MiB: 1048576, GiB: 1073741824, TiB: 1099511627776, ms: .001, s: 1, min: 60, h: 3600, d: 86400};
 const key = (cell) => {
   const t = cell.querySelector("time");
   if (t) return Date.parse(t.dateTime);
@@ -66,6 +69,7 @@ for (const table of all("table.sort")) {
   });
 }
 
+// @ index task
 // Filtering: rows that hold every word
 for (const find of all(".find")) {
   const input = find.querySelector("input");
@@ -91,6 +95,7 @@ for (const find of all(".find")) {
   apply();
 }
 
+// @ follow
 // Following logs: what the agent's /files/read gives, by script elements, since its answers bear no leave for others
 const LINES = 10000;
 const CHUNK = 65536;
@@ -252,4 +257,6 @@ for (const section of all("[data-agent]")) {
   };
   d.addEventListener("visibilitychange", step);
 }
+
+// @ all
 })();
