@@ -18,7 +18,7 @@ from observer_static.collect_task import by_importance, raw_page, relinked, rese
 from observer_static.context import Context
 from observer_static.facts import TaskFacts
 from observer_static.options import Options
-from observer_static.pages import Health, Page, TaskRow
+from observer_static.pages import Health, Page, TaskPage, TaskRow
 from observer_static.reach import claim_of
 from observer_static.sizes import page_bytes
 from observer_static.tails import LogDir, open_logs
@@ -77,6 +77,13 @@ def task_pages(
         yield raw
     if header is not None and header.sandbox and chosen.browse_bytes:
         yield browse_page(context, header.sandbox, claim, chosen.browse_bytes)
+
+
+def lone_page(facts: TaskFacts, options: Options, now_s: float, usage: TaskUsage | None = None) -> TaskPage:
+    """The task's own page, for where no other page is: it links to none, but to raw files."""
+    context = Context(facts, options, now_s, usage)
+    own, _ = task_page(context, (), None, options.max_bytes)
+    return relinked(context, Plan(), own)
 
 
 def _older(context: Context, logs: LogDir | None) -> list[OlderRun]:

@@ -40,7 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="directory of the pages; what it holds of an earlier time is brought up to date; "
         "default: TASK_ID.pages in the current directory",
     )
-    parser.add_argument("--stdout", action="store_true", help="print the task's own page alone, and write nothing")
+    parser.add_argument(
+        "--stdout",
+        action="store_true",
+        help="print the task's own page alone, without links to others, and write nothing",
+    )
     parser.add_argument(
         "--agent_url",
         "--agent-url",
@@ -62,7 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Write the pages and print where they begin."""
-    from observer_static.collect import task_pages
+    from observer_static.collect import lone_page, task_pages
     from observer_static.facts import read_facts
     from observer_static.publish import publish
     from observer_static.render import Renderer
@@ -70,12 +74,12 @@ def execute(args: argparse.Namespace) -> int:
     options = _options(args)
     found = find_task(args, args.task_id)
     facts = read_facts(found.root, found.task_id, found.is_active)
-    wanted = task_pages(facts, options, time.time(), _usage(facts))
     renderer = Renderer()
     if args.stdout:
+        sys.stdout.buffer.write(renderer.render(lone_page(facts, options, time.time(), _usage(facts))).content)
         sys.stdout.flush()
-        sys.stdout.buffer.write(renderer.render(next(wanted)).content)
         return _code(facts)
+    wanted = task_pages(facts, options, time.time(), _usage(facts))
     directory = os.path.abspath(args.output or _default_directory(found))
     paths: list[str] = []
 
