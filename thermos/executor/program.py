@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, assert_never
@@ -50,6 +51,7 @@ from thermos.executor.environment import Surroundings
 from thermos.executor.errand import Errand
 from thermos.executor.log import Log
 from thermos.executor.options import Options
+from thermos.executor.pages import HealthWords, Pages, PagesOrder
 from thermos.executor.runner_child import RunnerChild, RunnerOrder
 from thermos.health.checker import SNOOZE_NAME, Checker, Verdict
 from thermos.health.probes import HttpProbe, Probe
@@ -91,6 +93,7 @@ class Program:
         self._runner: RunnerChild | None = None
         self._checker: Checker | None = None
         self._announcer: Announcer | None = None
+        self._pages: Pages | None = None
         self._farewell: Request | None = None
         self._has_left = False
         self._signals = -1
@@ -108,6 +111,8 @@ class Program:
             self._agent.close()
             if self._announcer is not None:
                 self._announcer.close()
+            if self._pages is not None:
+                self._pages.close()
             if self._runner is not None:
                 self._runner.close()
             self._loop.unwatch(self._signals)
@@ -235,7 +240,10 @@ class Program:
                 else:
                     self._agent.stop()
             case Close():
-                self._loop.stop()
+                if self._pages is not None:
+                    self._pages.finish(self._loop.stop)
+                else:
+                    self._loop.stop()
             case _:
                 assert_never(action)
 
@@ -298,8 +306,23 @@ class Program:
                 kill_budget_s=assignment.plan(options).kill_budget_s,
                 logger={name: value for name, value in logger.items() if value is not None},
             )
-            self._runner = RunnerChild(self._loop, order, self._handle)
+            self._pages = self._make_pages(order)
+            self._runner = RunnerChild(self._loop, order, self._handle, self._pages.changed)
         self._runner.start()
+
+    def _make_pages(self, order: RunnerOrder) -> Pages:
+        address, owner = self._surroundings.address, self._plan.user
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        pages = PagesOrder(
+            directory=self._surroundings.directory,
+            root=order.root,
+            task_id=order.task_id,
+            task_json=order.task_json,
+            agent=f"{'https' if address.tls else 'http'}://{host}:{address.port}" if address.port else None,
+            hostname=order.hostname or "",
+            owner=(owner.uid, owner.gid) if owner is not None else None,
+        )
+        return Pages(self._loop, pages, self._log.warning)
 
     def _start_checks(self) -> None:
         assignment = self._assignment
@@ -316,6 +339,8 @@ class Program:
         )
 
         def tell(verdict: Verdict) -> None:
+            if self._pages is not None:
+                self._pages.changed(HealthWords(verdict.is_healthy, verdict.message, time.time()))
             self._handle(HealthTold(verdict.is_healthy, verdict.message, verdict.is_fatal))
 
         snooze = os.path.join(self._plan.root, SNOOZE_NAME)

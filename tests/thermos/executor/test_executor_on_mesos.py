@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import pytest
 from kazoo.client import KazooClient
@@ -331,6 +333,33 @@ def test_without_an_ensemble_that_answers_the_task_fails_in_time(cluster: Mesos,
     assert "127.0.0.1:1" in status["message"]
     assert task.states == ["TASK_STARTING", "TASK_RUNNING", "TASK_FAILED"]
     task.is_gone()
+
+
+def test_it_leaves_pages_that_lead_to_what_lies_around_them(cluster: Mesos, framework: Scheduler) -> None:
+    task = Task(cluster, framework, process("web", "echo hello; exit 3"))
+    task.until("TASK_FAILED")
+    task.is_gone()
+    for page in (task.sandbox / "index.html", task.sandbox / "pages/index.html"):
+        text = page.read_text()
+        assert "FAILED" in text
+        assert "exit code 3" in text
+        links = [link for link in re.findall(r'href="([^"#]+)"', text) if ":" not in link]
+        assert any("process/web.html" in link for link in links)
+        assert any(link.endswith("checkpoints/t/runner") for link in links)
+        for link in links:
+            assert (page.parent / unquote(link)).exists(), f"{page}: {link}"
+    assert "hello" in (task.sandbox / "pages/process/web.html").read_text()
+
+
+def test_pages_of_a_running_task_say_that_it_runs(cluster: Mesos, framework: Scheduler) -> None:
+    task = Task(cluster, framework, sleeper())
+    task.until("TASK_RUNNING")
+    top = task.sandbox / "index.html"
+    until(lambda: top.exists() and "RUNNING" in top.read_text(), "the page is written")
+    framework.kill("t")
+    task.until("TASK_KILLED")
+    task.is_gone()
+    assert "KILLED" in top.read_text()
 
 
 def test_outside_of_mesos_it_says_what_is_missing(capfd: pytest.CaptureFixture[str]) -> None:
