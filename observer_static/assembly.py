@@ -114,6 +114,7 @@ def _view(
         options,
         site.roster.tasks,
         site=output.path,
+        owner=args.owner,
         roots=lambda: watcher.roots,
         page_key=site.roster.page_key,
         usage=measuring.looked_usage,

@@ -306,7 +306,7 @@ class IndexPage:
 
     path: str = field(metadata=doc("Where the page lies below the site."))
     stamp: Stamp = field(metadata=doc("Who wrote it and when."))
-    kind: str = field(metadata=doc("`active` or `finished`."))
+    kind: str = field(metadata=doc("`active` or `finished`; `all` only over HTTP."))
     rows: tuple[TaskRow, ...] = field(metadata=doc("The tasks, newest first."))
     active: int = field(metadata=doc("How many tasks are active on this host."))
     finished: int = field(metadata=doc("How many are finished."))

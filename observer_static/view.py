@@ -45,6 +45,10 @@ class View(Protocol):
     def roots(self) -> Sequence[str]:
         """Where tasks are looked for."""
 
+    @property
+    def owner(self) -> str | None:
+        """The user whose tasks alone are shown; None: everybody's."""
+
     def tasks(self) -> Mapping[TaskKey, bool]:
         """Every task → whether it is active. The same object until something changed, and itself never changed."""
 
@@ -98,6 +102,7 @@ class Shared:
         tasks: Mapping[TaskKey, bool],
         *,
         site: str | None = None,
+        owner: str | None = None,
         roots: Callable[[], Sequence[str]] = tuple,
         page_key: Callable[[TaskKey], str] = plain_key,
         usage: Callable[[TaskKey], TaskUsage | None] = _nothing,
@@ -107,6 +112,7 @@ class Shared:
     ) -> None:
         self.options = options
         self.site = site
+        self.owner = owner
         self.page_key = page_key
         self.usage = usage
         self.history = history

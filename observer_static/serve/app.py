@@ -143,7 +143,7 @@ class App:
         if page is None or stream not in files.STREAMS:
             raise NotFound("there is no such log")
         if self._pages.has(self._path_of(key, page)):
-            return self._to_page(key, page)
+            return self._to_page(key, page, stream)
         return files.send_log(request, facts, process, run, stream)  # a run too old for a page of its own
 
     def _browse(self, request: Request, parts: list[str]) -> Response:
@@ -151,8 +151,8 @@ class App:
         task_href = f"/{quote(self._path_of(key, layout.INDEX), safe=_SAFE)}"
         return self._pages.rendered(files.browse_page(self._view.facts(key), below, self._pages.options, task_href))
 
-    def _to_page(self, key: TaskKey, page: str) -> Response:
-        return _redirect(f"/{self._path_of(key, page)}")
+    def _to_page(self, key: TaskKey, page: str, section: str | None = None) -> Response:
+        return _redirect(f"/{self._path_of(key, page)}", section)
 
     def _path_of(self, key: TaskKey, page: str) -> str:
         return f"{layout.task_dir(self._view.page_key(key))}/{page}"
@@ -341,8 +341,9 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _redirect(path: str) -> Response:
+def _redirect(path: str, section: str | None = None) -> Response:
     response = Response(status=302, content_type="text/plain; charset=utf-8")
-    response.headers["Location"] = quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE)
+    where = quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE)
+    response.headers["Location"] = where if section is None else f"{where}#{section}"
     response.autocorrect_location_header = False
     return response

@@ -149,7 +149,7 @@ class Pages:
             active_href="/main/active",
             finished_href="/main/finished",
             roots=tuple(view.roots),
-            owner=None,
+            owner=view.owner,
             notices=(),
         )
 

@@ -124,17 +124,20 @@ def test_nothing_but_pages_is_told_of_the_sites_directory(tmp_path: Path) -> Non
         ("/task/one", "/task/one/index.html"),
         ("/rawtask/one", "/task/one/raw.html"),
         ("/process/one/p", "/task/one/process/p.html"),
-        ("/logs/one/p/1/stdout", "/task/one/process/p.html"),
-        ("/logs/one/p/-1/stderr", "/task/one/process/p.html"),
-        ("/logs/one/p/0/stdout", "/task/one/log/p/0.html"),
-        ("/logs/one/p/-2/stdout", "/task/one/log/p/0.html"),
+        ("/logs/one/p/1/stdout", "/task/one/process/p.html#stdout"),
+        ("/logs/one/p/-1/stderr", "/task/one/process/p.html#stderr"),
+        ("/logs/one/p/0/stdout", "/task/one/log/p/0.html#stdout"),
+        ("/logs/one/p/-2/stdout", "/task/one/log/p/0.html#stdout"),
     ],
 )
 def test_addresses_of_auroras_pages_lead_to_ours(host: Host, target: str, page: str) -> None:
     with host.serving() as client:
         answer = client.get(target)
         assert (answer.status, answer.headers["Location"]) == (302, page)
-        assert client.get(page).status == 200
+        where, _, section = page.partition("#")
+        found = client.get(where)
+        assert found.status == 200
+        assert not section or f'id="{section}"' in found.text
 
 
 def test_names_that_are_not_plain(host: Host) -> None:
@@ -142,7 +145,7 @@ def test_names_that_are_not_plain(host: Host) -> None:
         for target in (f"/task/{quote('grüß@1')}", f"/process/one/{quote(ODD)}", f"/logs/one/{quote(ODD)}/0/stderr"):
             answer = client.get(target)
             assert answer.status == 302, target
-            assert client.get(answer.headers["Location"]).status == 200
+            assert client.get(answer.headers["Location"].partition("#")[0]).status == 200
         assert client.get(f"/browse/{quote('grüß@1')}").status == 200
 
 
@@ -190,7 +193,16 @@ def test_the_list_of_tasks_in_parts(tmp_path: Path) -> None:
         parts = sorted(target for target in seen if target.startswith("/main/finished/"))
         assert parts == ["/main/finished/0/20", "/main/finished/20/20", "/main/finished/40/20"]
         assert all(status in (200, 302) for status in seen.values())
+        assert "All tasks, 1 to 20 of 45" in client.get("/main").text
+        assert "Finished tasks, 41 to 45 of 45" in client.get("/main/finished/40/20").text
         assert sum(f"/task/task-{number:02}/index.html" in seen for number in range(45)) == 45
+
+
+def test_whose_tasks_are_shown(tmp_path: Path) -> None:
+    with Host(tmp_path).serving() as client:
+        assert "the tasks of every user" in client.get("/main").text
+    with Host(tmp_path, owner="alice").serving() as client:
+        assert "the user alice" in client.get("/main").text
 
 
 def test_variables_and_metrics(tmp_path: Path) -> None:
