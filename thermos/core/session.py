@@ -123,7 +123,7 @@ class Session:
         self._calls_lost = 0  # in a row
 
         self._was_subscribed = False
-        self._subscribe_tries = 0
+        self._told_reason: str | None = None  # why the last attempts did not work
         self._retry_at_s: float | None = None
         self._give_up_at_s: float | None = None
         self._answer_by_s: float | None = None
@@ -207,7 +207,6 @@ class Session:
 
     def _subscribe(self) -> None:
         self.phase = Phase.SUBSCRIBING
-        self._subscribe_tries += 1
         self._retry_at_s = None
         self._answer_by_s = self._now_s + self.settings.answer_s
         # All that is unacknowledged goes with SUBSCRIBE, so no UPDATE of it need be made any more.
@@ -225,14 +224,14 @@ class Session:
         self._calls_lost = 0
         self._answer_by_s = self._heard_by_s = None
         if was_subscribed:
-            self._subscribe_tries = 0
             self._stop_at_s = None
             self._act(Disconnected(reason))
             if not self.settings.checkpoint:
                 self._end_of_agent(f"the agent is gone ({reason}), and the framework does not checkpoint")
                 return
             self._give_up_at_s = self._now_s + self.settings.recovery_timeout_s
-        elif self._subscribe_tries == 1:
+        elif reason != self._told_reason:
+            self._told_reason = reason
             self._act(Told(f"cannot subscribe: {reason}; trying again until it works"))
         # Twice within the time that a restarted agent waits, and not all executors of a host at once.
         self._retry_at_s = self._now_s + self.settings.backoff_max_s * (0.1 + 0.4 * self._chance)
@@ -251,7 +250,7 @@ class Session:
         if self.phase is not Phase.SUBSCRIBING:
             return
         told = f"the agent answers {event.status} to SUBSCRIBE: {event.reason}"
-        if event.status not in RECOVERING and self._subscribe_tries == 1:
+        if event.status not in RECOVERING and told != self._told_reason:
             self._act(Failed(told))
         self._lost(told)
 
@@ -341,7 +340,7 @@ class Session:
             self._lost("the agent sent SUBSCRIBED again")
             return
         self.phase = Phase.SUBSCRIBED
-        self._subscribe_tries = 0
+        self._told_reason = None
         self._answer_by_s = self._give_up_at_s = None
         again, self._was_subscribed = self._was_subscribed, True
         self._act(Reregistered(event) if again else Registered(event))

@@ -68,6 +68,7 @@ class Agent:
         self._clock = clock
         self._events: deque[Event] = deque()
         self._is_deciding = False
+        self._is_closed = False
         self._context: ssl.SSLContext | None = None
         self._stream: Stream | None = None
         self._calls: Calls | None = None
@@ -118,7 +119,7 @@ class Agent:
 
     def close(self) -> None:
         """Leave now, whatever is undelivered; nothing is told any more."""
-        self._tell = _nobody
+        self._is_closed = True
         self._events.clear()
         self._loop.cancel(self)
         self._disconnect()
@@ -127,6 +128,8 @@ class Agent:
 
     def _happened(self, event: Event) -> None:
         """Let the session decide about *event*; about one thing at a time, also if an action makes another happen."""
+        if self._is_closed:
+            return
         self._events.append(event)
         if self._is_deciding:
             return
@@ -140,6 +143,8 @@ class Agent:
         self._set_alarm()
 
     def _do(self, action: Action) -> None:
+        if self._is_closed:  # by what the owner did about an action before
+            return
         match action:
             case OpenStream():
                 self._disconnect()
@@ -155,7 +160,7 @@ class Agent:
                 self._tell(action)
 
     def _set_alarm(self) -> None:
-        wake_at_s = self.session.wake_at_s
+        wake_at_s = None if self._is_closed else self.session.wake_at_s
         if wake_at_s is None:
             self._loop.cancel(self)
         else:
@@ -203,7 +208,3 @@ def new_uuid() -> bytes:
     raw[6] = raw[6] & 0x0F | 0x40
     raw[8] = raw[8] & 0x3F | 0x80
     return bytes(raw)
-
-
-def _nobody(notice: Notice | Close) -> None:
-    """Told after the end."""

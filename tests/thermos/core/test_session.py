@@ -219,6 +219,25 @@ def test_an_agent_that_refuses_for_another_reason_is_an_error_told_once() -> Non
     story.does(SubscribeRefused(401, "no token"), Disconnect())
 
 
+def test_what_keeps_us_from_subscribing_is_told_when_it_changes() -> None:
+    story = Story().subscribe()
+    story.after(StreamLost("EOF"))
+    told = []
+    for event in (
+        StreamLost("connection refused"),
+        StreamLost("connection refused"),
+        SubscribeRefused(503, "recovering"),
+        SubscribeRefused(503, "recovering"),
+        SubscribeRefused(403, "no"),
+        SubscribeRefused(403, "no"),
+        StreamLost("connection refused"),
+    ):
+        story.wakes_in(0.6, OpenStream(Subscribe((), ())))
+        told.append([type(action).__name__ for action in story.after(event)])
+    quiet, said = ["Disconnect"], ["Disconnect", "Told"]
+    assert told == [said, quiet, said, quiet, ["Failed", *said], quiet, said]
+
+
 def test_an_agent_gone_too_long_means_shutdown_and_it_may_still_come_back_for_the_updates() -> None:
     story = Story().subscribe().launch()
     story.after(StreamLost("EOF"))

@@ -304,6 +304,18 @@ def test_after_close_nothing_is_told_and_nothing_held() -> None:
         assert made.fake.connections <= 2
 
 
+def test_the_owner_may_close_within_a_notice() -> None:
+    with box() as made:
+        made.launched()
+        made.on_notice = lambda notice: made.agent.close()
+        made.fake.hang_up()
+        made.hears(Disconnected)
+        made.fake.close()
+        made.loop.step(0.3)  # longer than the back-off
+        assert [type(notice).__name__ for notice in made.notices] == ["Registered", "LaunchTask", "Disconnected"]
+        assert made.fake.connections == 1
+
+
 def test_over_a_socket_file_with_a_long_path(tmp_path: Path) -> None:
     directory = tmp_path / ("d" * 120)
     directory.mkdir()
