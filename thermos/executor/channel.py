@@ -17,9 +17,8 @@ from thermos.host.loop import Loop
 if TYPE_CHECKING:
     import ssl
 
+#: At once; more than a TLS record holds, so that no decrypted byte is left where no selector sees it.
 _READ_BYTES: Final = 64 << 10
-#: Reads in a row before others get their turn; the rest is still there then.
-_READS: Final = 16
 #: A connection that carries nothing for a minute is asked whether it lives: an agent's machine may be gone.
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 
@@ -151,24 +150,18 @@ class Channel:
             del self._unsent[:sent]
 
     def _readable(self) -> None:
-        for _ in range(_READS):
-            if self._socket is None:
-                return
-            try:
-                data = self._socket.recv(_READ_BYTES)
-            except OSError as error:
-                if not _is_no_error(error):
-                    self._lost(_words(error))
-                break
-            if not data:
-                self._lost("the agent closed the connection")
-                return
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except OSError as error:
+            if not _is_no_error(error):
+                self._lost(_words(error))
+            return
+        if data:
             self._owner.on_data(data)
-            if len(data) < _READ_BYTES and self._context is None:
-                return
         else:
-            if self._context is not None and self._socket is not None:  # decrypted bytes wake no selector
-                self._loop.call_later(self, 0.0, self._readable)
+            self._lost("the agent closed the connection")
 
     def _lost(self, reason: str) -> None:
         self.close()

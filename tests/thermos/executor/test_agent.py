@@ -48,11 +48,16 @@ class Box:
         self.loop = loop
         self.notices: list[Notice | Close] = []
         fields: dict[str, Any] = {"address": AgentAddress("127.0.0.1", fake.port, "/slave(1)/api/v1/executor")}
-        settings = {"backoff_max_s": 0.1, "recovery_timeout_s": 30.0, "answer_s": 5.0}
+        settings: dict[str, Any] = {
+            "checkpoint": True,
+            "backoff_max_s": 0.1,
+            "recovery_timeout_s": 30.0,
+            "answer_s": 5.0,
+        }
         settings |= more.pop("settings", {})
         fields |= more
         surroundings = Surroundings(
-            Settings("e", "F", True, **settings),
+            Settings("e", "F", **settings),
             token=fields.pop("token", None),
             sandbox="",
             directory="",
@@ -250,14 +255,16 @@ def test_an_agent_that_recovers_while_an_update_comes_gets_it_with_the_next_subs
 def test_an_update_that_is_refused_for_good_is_told_and_the_next_one_goes() -> None:
     with box() as made:
         made.launched()
-        made.fake.to_calls.append(answer(400, b"no such task"))
+        made.fake.to_calls.extend([answer(400, b"no such task"), answer(415)])
+        made.agent.update("t", RUNNING)
         made.agent.update("t", RUNNING)
         made.agent.update("t", FINISHED)
-        failed = made.hears(Failed)
-        assert (
-            failed.message == "the agent answers 400 to the update TASK_RUNNING of task t: no such task; it is dropped"
-        )
-        made.until(lambda: len(made.fake.calls) == 3)
+        made.hears(Failed, times=2)
+        assert [failed.message for failed in made.all(Failed)] == [
+            "the agent answers 400 to the update TASK_RUNNING of task t: no such task; it is dropped",
+            "the agent answers 415 to the update TASK_RUNNING of task t: no reason given; it is dropped",
+        ]
+        made.until(lambda: len(made.fake.calls) == 4)
         assert made.fake.calls[-1]["update"]["status"]["state"] == "TASK_FINISHED"
 
 
@@ -302,6 +309,16 @@ def test_after_close_nothing_is_told_and_nothing_held() -> None:
         made.loop.step(0.05)
         assert len(made.notices) == count
         assert made.fake.connections <= 2
+
+
+def test_what_was_decided_is_told_before_what_the_owner_makes_of_it() -> None:
+    with box(settings={"checkpoint": False}) as made:
+        made.agent.start()
+        made.hears(Registered)
+        made.on_notice = lambda notice: made.agent.stop() if isinstance(notice, Disconnected) else None
+        made.fake.hang_up()
+        made.hears(Close)
+        assert [type(notice).__name__ for notice in made.notices[1:]] == ["Disconnected", "ShutDown", "Close"]
 
 
 def test_the_owner_may_close_within_a_notice() -> None:
