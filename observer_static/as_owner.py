@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
-from thermos.errors import Internal, ThermosError
+from thermos.errors import ExitCode, Internal, ThermosError
 from thermos.host.linux import die_with_parent, forbid_new_privileges
 
 #: What a child may report; more is none of ours.
@@ -51,7 +51,7 @@ def run_as(
         raise OSError(told["errno"], told["text"])
     if told["exit_code"] is not None:
         error = ThermosError(told["text"])
-        error.exit_code = told["exit_code"]
+        error.exit_code = next(code for code in ExitCode if code == told["exit_code"])
         raise error
     raise Internal(told["text"])
 
@@ -110,7 +110,8 @@ def _forget_parent(keep: set[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     low = 0
     for fd in sorted(keep):
-        os.closerange(low, fd)
+        if low < fd:  # closerange(0, 0) closes everything
+            os.closerange(low, fd)
         low = fd + 1
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
 
