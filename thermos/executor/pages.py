@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, NoReturn
 
+from thermos.host.linux import set_name
 from thermos.host.loop import Loop
 
 #: Changes within so long become one writing.
@@ -192,6 +193,7 @@ def _be_writer(order: PagesOrder, channel: socket.socket) -> NoReturn:
         os.closerange(3, channel.fileno())
         os.closerange(channel.fileno() + 1, 1 << 20)
         os.nice(10)
+        set_name("thermos-pages")
         from thermos.executor.page_writer import Writer
 
         writer: Writer | None = None

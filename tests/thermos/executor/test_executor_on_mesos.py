@@ -23,6 +23,7 @@ from tests.support.mesos import Mesos, Scheduler, mesos, scheduler
 from tests.support.zookeeper import zookeeper
 from thermos.checkpoints import read_task
 from thermos.formats.assigned_task import AssignedTask, ExecutorConfig, JobKey, TaskConfig, encode
+from thermos.host import proc
 from thermos.states import TaskState
 
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine sets Mesos up
@@ -89,7 +90,9 @@ class Task:
         return read_task(self.root, self.task_id).state
 
     def executor_pid(self) -> int:
-        (pid,) = [pid for pid in with_words("thermos.executor.main") if self._is_mine(pid)]
+        pids = [pid for pid in with_words("thermos.executor.main") if self._is_mine(pid)]
+        # Children that it has forked, to write pages for instance, look like it.
+        (pid,) = [pid for pid in pids if (stat := proc.read_stat(pid)) is not None and stat.ppid not in pids]
         return pid
 
     def _is_mine(self, pid: int) -> bool:
