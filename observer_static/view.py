@@ -159,9 +159,12 @@ class Shared:
 
     def _keep(self, key: TaskKey, kept: _Kept) -> None:
         before = self._kept.pop(key, None)
-        self._kept_bytes += kept.size_bytes - (before.size_bytes if before is not None else 0)
+        self._kept_bytes -= before.size_bytes if before is not None else 0
+        if kept.size_bytes > MAX_KEPT_BYTES:  # it would only drive out all others
+            return
+        self._kept_bytes += kept.size_bytes
         self._kept[key] = kept
-        while self._kept and (len(self._kept) > MAX_KEPT or self._kept_bytes > MAX_KEPT_BYTES):
+        while len(self._kept) > MAX_KEPT or self._kept_bytes > MAX_KEPT_BYTES:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= oldest.size_bytes
 

@@ -165,7 +165,8 @@ def test_what_is_not_there(host: Host, target: str) -> None:
 
 def test_numbers_in_addresses(host: Host) -> None:
     with host.serving() as client:
-        assert client.get("/main/all/x").status == 400
+        for text in ("x", quote("²"), quote("٣"), "1_0", "+1", "0x1", "-", "--1", "9" * 4000, "%201"):
+            assert client.get(f"/main/all/{text}").status == 400, text
         assert client.get("/logs/one/p/x/stdout").status == 400
         for target in ("/main/all/-1/1", "/main/finished/0/5", "/main/active/99999/7", "/main/all/0/-3"):
             assert client.get(target).status == 200, target
