@@ -305,10 +305,14 @@ class Scheduler:
         return [one for one in list(self.statuses) if one["task_id"]["value"] == task_id]
 
     def told(self, task_id: str) -> list[dict[str, Any]]:
-        """The same, each uuid once: an agent itself repeats what is not acknowledged yet, as when it registers."""
+        """The same, each uuid once: an agent itself repeats what is not acknowledged yet, as when it registers.
+
+        Answers to ``reconcile``, which have none, are left out.
+        """
         first: dict[str, dict[str, Any]] = {}
         for one in self.of(task_id):
-            first.setdefault(one["uuid"], one)
+            if one.get("uuid"):
+                first.setdefault(one["uuid"], one)
         return list(first.values())
 
     def states(self, task_id: str) -> list[str]:

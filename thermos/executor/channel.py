@@ -46,7 +46,7 @@ class Channel:
             self._socket = self._connect()
         except OSError as error:
             # Not from within the constructor: the owner has no channel yet.
-            loop.call_later(self, 0.0, partial(self._lost, _words(error)))
+            loop.call_later(self, 0.0, partial(self._unreachable, _words(error)))
 
     def send(self, data: bytes) -> None:
         """Send *data* when that is possible."""
@@ -92,7 +92,7 @@ class Channel:
         assert self._socket is not None
         result = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if result:
-            self._lost(os.strerror(result))
+            self._unreachable(os.strerror(result))
             return
         if self._context is not None:
             self._is_shaking = True
@@ -162,6 +162,10 @@ class Channel:
             self._owner.on_data(data)
         else:
             self._lost("the agent closed the connection")
+
+    def _unreachable(self, reason: str) -> None:
+        address = self._address
+        self._lost(f"{address.socket_path or f'{address.host}:{address.port}'}: {reason}")
 
     def _lost(self, reason: str) -> None:
         self.close()

@@ -196,7 +196,8 @@ def test_an_agent_that_is_not_there_is_told_and_bounded() -> None:
         made.fake.close()
         made.agent.start()
         assert made.hears(ShutDown).reason == "the agent did not answer within 0.5 s"
-        assert made.all(Told)[0].text == "cannot subscribe: Connection refused; trying again until it works"
+        where = f"127.0.0.1:{made.fake.port}"
+        assert made.all(Told)[0].text == f"cannot subscribe: {where}: Connection refused; trying again until it works"
         made.agent.stop()
         assert made.hears(Close) == Close("the executor is done", ())
 
@@ -348,6 +349,19 @@ def test_over_a_socket_file_with_a_long_path(tmp_path: Path) -> None:
         made.until(lambda: len(made.fake.calls) == 2)
 
 
+def test_a_socket_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for path, why in (
+        (f"{tmp_path}/agent.sock", "No such file or directory"),
+        (f"{tmp_path}/no/agent.sock", "No such file or directory"),
+        (str(tmp_path), "Connection refused"),
+    ):
+        address = AgentAddress("127.0.0.1", 5051, "/x", path)
+        with box(address=address, settings={"recovery_timeout_s": 0.2}) as made:
+            made.agent.start()
+            made.hears(ShutDown)
+            assert made.all(Told)[0].text == f"cannot subscribe: {path}: {why}; trying again until it works"
+
+
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     if shutil.which("openssl") is None:
@@ -405,7 +419,21 @@ def test_files_for_https_that_are_not_there_are_told() -> None:
 def test_nothing_wakes_the_loop_while_nothing_happens() -> None:
     with box() as made:
         made.launched()
-        assert made.agent.session.wake_at_s is None
+        made.agent.update("t", RUNNING)
+        made.until(lambda: len(made.fake.calls) == 2 and made.agent.session.wake_at_s is None)
+        began_s = time.monotonic()
+        made.loop.step(0.3)
+        assert time.monotonic() - began_s >= 0.29
+
+
+def test_a_call_of_megabytes_to_an_agent_that_takes_its_time() -> None:
+    with box() as made:
+        made.launched()
+        data = bytes(range(256)) * (1 << 16)
+        made.agent.message(data)
+        made.agent.update("t", RUNNING)
+        made.until(lambda: len(made.fake.calls) == 3)
+        assert made.fake.calls[1]["message"]["data"] == write_data(data)
 
 
 def test_uuids_are_random_ones_of_rfc_4122() -> None:

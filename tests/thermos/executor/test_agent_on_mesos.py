@@ -192,6 +192,33 @@ def test_an_agent_that_hangs_is_waited_for(cluster: Mesos) -> None:
         assert len(framework.of("t")) == 3
 
 
+def test_after_a_restart_the_master_knows_the_task_when_it_is_asked(cluster: Mesos) -> None:
+    with scheduler(cluster) as framework:
+        mini = Mini(cluster, framework).is_running()
+        framework.settle()
+        cluster.restart()
+        mini.hears("reregistered")
+        framework.wait(lambda: framework.subscriptions == 2, "the scheduler is back")
+        framework.reconcile()
+        answer = framework.wait(lambda: framework.of("t")[2:], "the answer")[0]
+        assert (answer["state"], answer["reason"]) == ("TASK_RUNNING", "REASON_RECONCILIATION")
+
+
+def test_two_tasks_on_one_machine_have_nothing_to_do_with_each_other(cluster: Mesos) -> None:
+    with scheduler(cluster) as framework:
+        first = Mini(cluster, framework, "first").is_running()
+        second = Mini(cluster, framework, "second").is_running()
+        framework.settle()
+        cluster.kill()
+        second.update("TASK_RUNNING", message="of the second")
+        first.update("TASK_FINISHED", message="of the first")
+        cluster.start()
+        framework.wait_for("first", "TASK_FINISHED")
+        framework.wait(lambda: len(framework.told("second")) == 3, "the second is told")
+        assert framework.told("second")[2]["message"] == "of the second"
+        assert [one["state"] for one in framework.told("first")][2:] == ["TASK_FINISHED"]
+
+
 def test_an_agent_gone_for_too_long_means_shutdown() -> None:
     with mesos(MESOS_RECOVERY_TIMEOUT="2secs") as cluster, scheduler(cluster) as framework:
         mini = Mini(cluster, framework).is_running()

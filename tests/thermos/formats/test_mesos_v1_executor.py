@@ -141,6 +141,7 @@ def test_events(wire: dict[str, Any], event: object) -> None:
             "launch.task.data: is not base64: ",
         ),
         ({"type": "LAUNCH", "launch": {"task": {**TASK, "data": "ü"}}}, "launch.task.data: is not base64: "),
+        ({"type": "LAUNCH", "launch": {"task": {**TASK, "data": "aGVs*bG8="}}}, "launch.task.data: is not base64: "),
         (
             {"type": "LAUNCH", "launch": {"task": {**TASK, "labels": {"labels": [{}]}}}},
             "launch.task.labels.labels[0].key: is missing",
