@@ -128,6 +128,16 @@ def test_origins(kind: Kind, headers: dict[str, str], status: int | None) -> Non
 def test_data_is_not_told_to_pages_from_elsewhere(client: Client, target: str) -> None:
     assert client.get(target, {"Origin": "https://evil.example.com"}).status == 403
     assert client.get(target, {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}).status == 403
+    followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get(target, followed).status == 403
+
+
+@pytest.mark.parametrize("target", ["/", "/main", "/task/one", "/rawtask/one", "/process/one/p", "/browse/one",
+                                    "/logs/one/p/0/stdout", "/task/one/index.html"])  # fmt: skip
+def test_links_from_elsewhere_lead_to_pages(client: Client, target: str) -> None:
+    followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get(target, followed).status in (200, 302)
+    assert client.get(target, {**followed, "Sec-Fetch-Dest": "iframe"}).status == 403
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "FROB"])
