@@ -138,7 +138,10 @@ class RootWatch:
         active, finished = self._list(fd)
         if None in (self.dirs[0].identity, self.dirs[1].identity):
             self._watch_tasks(fd)
-            active, finished = self._list(fd)  # what came before the watch
+            later_active, later_finished = self._list(fd)  # what came before the watch
+            # One that has not changed in between is not listed twice.
+            active = later_active if later_active is not None else active
+            finished = later_finished if later_finished is not None else finished
         suspects: set[str] = set()
         if active is None:
             active = set(self.actives)
