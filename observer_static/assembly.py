@@ -19,7 +19,7 @@ from observer_static.measuring import Measuring
 from observer_static.notify import notify
 from observer_static.options import AgentLinks, Options, ServedLinks, file_links
 from observer_static.output import Output
-from observer_static.publish import PRIVATE, Modes
+from observer_static.pagedir import PRIVATE, Modes
 from observer_static.sampling import Sampling
 from observer_static.secrets import DEFAULTS, Redactor
 from observer_static.site import Site
@@ -149,7 +149,7 @@ def _options(args: argparse.Namespace, hostname: str) -> Options:
 
 def _salt(args: argparse.Namespace) -> str:
     """Stands for all that decides how pages look, besides the tasks."""
-    chosen = (args.agent_url, args.redact, args.no_redact, args.serve, args.owner, code_digest())
+    chosen = (args.agent_url, args.redact, args.no_redact, args.serve, args.owner, args.group, code_digest())
     return hashlib.blake2b(repr(chosen).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 

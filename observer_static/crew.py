@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
-from observer_static.publish import Made
+from observer_static.pagedir import Made
 from thermos.host.linux import die_with_parent
 
 _TICKET: Final = struct.Struct("=i")

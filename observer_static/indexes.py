@@ -10,9 +10,9 @@ from dataclasses import replace
 from observer_static import layout
 from observer_static.options import Options
 from observer_static.output import Output
+from observer_static.pagedir import Made, PageDir, open_pages
 from observer_static.pages import IndexPage, Notice, Stamp, TaskRow
 from observer_static.paging import NEWEST
-from observer_static.publish import Made, PageDir, open_pages
 from observer_static.render import Renderer
 from observer_static.roster import Roster
 from observer_static.sources import Sources
@@ -47,6 +47,8 @@ class Indexes:
         """Begin in the output as it is now."""
         self._pages = open_pages(self._output.fd, modes=self._output.modes)
         self._pages.tidy(0.0)  # nobody else writes here
+        self._pages.settle()
+        self._pages.claim()
 
     def close(self) -> None:
         """Let the output go."""

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
-from observer_static.publish import Modes, NotOurs
+from observer_static.pagedir import Modes, NotOurs
 from thermos.errors import NotPermitted, TaskOwned
 from thermos.formats.paths import SANDBOX_MARKER
 from thermos.host.beneath import open_dir

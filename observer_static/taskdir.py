@@ -15,8 +15,9 @@ from observer_static.collect import task_pages
 from observer_static.facts import TaskFacts
 from observer_static.options import Options
 from observer_static.output import Output
+from observer_static.pagedir import NotOurs, PageDir, open_pages
 from observer_static.pages import File, Page
-from observer_static.publish import NotOurs, PageDir, Published, open_pages
+from observer_static.publish import Published
 from observer_static.render import Renderer
 from thermos.formats import paths
 from thermos.host.beneath import open_beneath
@@ -84,6 +85,7 @@ class TaskPages:
         with self._open(name) as pages:
             if self.is_first_round and pages.made:
                 pages.tidy(0.0)  # nobody else writes here
+                pages.settle()
             made_from = self._made_from(facts)
             is_same = made_from != "" and made_from == pages.made_from and not self.is_thorough
             if is_same and all(map(pages.is_untouched, pages.made)):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from observer_static.output import Output
-from observer_static.publish import PRIVATE, Modes, NotOurs
+from observer_static.pagedir import PRIVATE, Modes, NotOurs
 from tests.support.box import IS_ROOT, NOBODY
 from thermos.errors import NotPermitted, TaskOwned
 from thermos.formats.paths import SANDBOX_MARKER

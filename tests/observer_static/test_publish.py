@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from observer_static.pagedir import open_pages
 from observer_static.pages import File
-from observer_static.publish import MARKER, NotOurs, Published, open_pages, publish
+from observer_static.publish import MARKER, NotOurs, Published, publish
 
 
 def page(path: str, text: str = "<p>page</p>") -> File:

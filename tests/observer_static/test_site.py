@@ -16,7 +16,7 @@ from detectors.roots import ChainedPathDetector, FixedPathDetector
 from detectors.watch import HostWatcher
 from observer_static.options import Options
 from observer_static.output import Output
-from observer_static.publish import MARKER, PRIVATE
+from observer_static.pagedir import MARKER, PRIVATE
 from observer_static.site import Site
 from observer_static.sources import Sources
 from tests.support.tasks import BEGIN_S, FakeTask, finished

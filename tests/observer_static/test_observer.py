@@ -1,0 +1,381 @@
+"""The real ``thermos_observer``: started, told, killed, and found out about by what it leaves on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from observer_static.publish import MARKER
+from tests.support.box import IS_ROOT, SOON_S, until
+from tests.support.tasks import BEGIN_S, FakeTask, finished
+from thermos import __version__
+from thermos.errors import ExitCode
+
+pytestmark = pytest.mark.process
+
+COMMAND = [sys.executable, "-m", "observer_static.main"]
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+class Place:
+    """A checkpoint root, a site, and observers of it that are ended in the end."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.root = directory / "root"
+        self.site = directory / "site"
+        self.notices = directory / "notify"
+        self.children: list[subprocess.Popen[bytes]] = []
+        self._said: dict[int, Path] = {}
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.notices))
+        self._socket.settimeout(SOON_S)
+
+    def argv(self, *flags: str) -> list[str]:
+        where = [f"--root={self.root}", f"--mesos-root={self.directory}/none", f"--output={self.site}"]
+        return [*COMMAND, *where, *flags]
+
+    def start(self, *flags: str, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        said = self.directory / f"said-{len(self.children)}"
+        with said.open("wb") as file:
+            child = subprocess.Popen(
+                [*before, *self.argv(*flags)],
+                cwd=REPOSITORY,
+                env=os.environ | {"NOTIFY_SOCKET": str(self.notices)},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+        self.children.append(child)
+        self._said[child.pid] = said
+        return child
+
+    def once(self, *flags: str) -> int:
+        return self.start("--once", *flags).wait(SOON_S)
+
+    def told(self) -> str:
+        """What systemd is told next."""
+        try:
+            return self._socket.recv(4096).decode()
+        except TimeoutError:
+            raise AssertionError(f"nothing told; {self.said()}") from None
+
+    def ready(self, *flags: str) -> subprocess.Popen[bytes]:
+        """An observer whose first pages are all written."""
+        child = self.start(*flags)
+        assert self.told().startswith("READY=1\n")
+        until(lambda: "all pages are written" in self.said(), self.said)
+        return child
+
+    def said(self, child: subprocess.Popen[bytes] | None = None) -> str:
+        child = child or self.children[-1]
+        return self._said[child.pid].read_text()
+
+    def text(self, page: str) -> str:
+        try:
+            return (self.site / page).read_text()
+        except FileNotFoundError:
+            return ""
+
+    def pages(self) -> list[Path]:
+        return sorted(self.site.rglob("*.html"))
+
+    def broken(self) -> list[Path]:
+        """Pages that are not whole."""
+        return [path for path in self.pages() if not path.read_text().rstrip().endswith("</html>")]
+
+    def close(self) -> None:
+        for child in self.children:
+            child.kill()
+            child.wait()
+        self._socket.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_version_and_help() -> None:
+    said = subprocess.run([*COMMAND, "-V"], cwd=REPOSITORY, capture_output=True, text=True, timeout=SOON_S, check=True)
+    assert said.stdout == f"thermos_observer {__version__}\n"
+    said = subprocess.run(
+        [*COMMAND, "--help"], cwd=REPOSITORY, capture_output=True, text=True, timeout=SOON_S, check=True
+    )
+    assert "example:\n  thermos_observer --once" in said.stdout
+    for flag in (
+        "--mesos-root", "--ip", "--port", "--polling_interval_secs", "--disable_task_resource_collection",
+        "--task_process_collection_interval_secs", "--task_disk_collection_interval_secs",
+        "--enable_mesos_disk_collector", "--agent_api_url", "--executor_id_json_path", "--disk_usage_json_path",
+    ):  # fmt: skip
+        assert flag in said.stdout
+
+
+@pytest.mark.parametrize(
+    "flags, what",
+    [
+        (["--once", "--serve"], "one of them"),
+        (["--redact=("], "no regular expression"),
+        (["--redact=x", "--no-redact"], "contradict"),
+        (["--port=70000"], "no port"),
+        (["--ip=localhost"], "no IP address"),
+        (["--agent_url=javascript:alert(1)"], "http://HOST:PORT"),
+        (["--rescan_s=0"], "above 0"),
+        (["--task_process_collection_interval_secs=0.0001"], "more than 10000"),
+        (["--finished_pages=-1"], "number of tasks"),
+        (["--textfile=/tmp/x"], ".prom"),
+        (["--outputs=/tmp/x"], "unrecognized"),
+        (["--detector=nonsense"], "no detector"),
+    ],
+)
+def test_a_wrong_command_line_is_explained(place: Place, flags: list[str], what: str) -> None:
+    assert place.once(*flags) == ExitCode.USAGE
+    assert what in place.said()
+    assert not place.site.exists()
+
+
+@pytest.mark.parametrize("flag", ["--owner", "--group"])
+def test_an_unknown_user_or_group_is_told(place: Place, flag: str) -> None:
+    assert place.once(flag, "nobody-like-this") == ExitCode.UNKNOWN_USER
+    assert "nobody-like-this" in place.said()
+
+
+def test_once_writes_all_pages_and_ends(place: Place) -> None:
+    FakeTask(place.root, "task-1", processes=2)
+    finished(place.root, 2)
+    assert place.once() == ExitCode.OK
+    assert "task-1" in place.text("index.html")
+    assert "done-001" in place.text("finished.html")
+    assert "task-1 says hello from p1" in place.text("task/task-1/process/p1.html")
+    assert not place.broken()
+
+
+def test_a_change_is_written_soon(place: Place) -> None:
+    task = FakeTask(place.root, "task-1", processes=2)
+    place.ready()
+    task.fail("p0")
+    until(lambda: "FAILED" in place.text("task/task-1/process/p0.html"), place.said)
+    FakeTask(place.root, "task-2")
+    until(lambda: "task-2" in place.text("index.html"), place.said)
+    task.finish()
+    until(lambda: "task-1" in place.text("finished.html"), place.said)
+    task.vanish()
+    until(lambda: not (place.site / "task" / "task-1").exists(), place.said)
+    assert "task-1" not in place.text("finished.html")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_at_once_and_well(place: Place, signum: signal.Signals) -> None:
+    FakeTask(place.root, "task-1")
+    child = place.ready()
+    begin_s = time.monotonic()
+    child.send_signal(signum)
+    assert child.wait(SOON_S) == 0
+    assert time.monotonic() - begin_s < 5  # one second where nothing else runs
+    assert place.told() == "STOPPING=1"
+    assert "stopped" in place.said()
+
+
+def test_a_signal_during_the_first_writing_ends_it_too(place: Place) -> None:
+    finished(place.root, 300)
+    child = place.start()
+    until(lambda: bool(place.pages()), place.said)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(SOON_S) == 0
+    assert not place.broken()
+
+
+def test_a_hangup_makes_it_look_at_everything(place: Place) -> None:
+    finished(place.root, 1)
+    child = place.ready()
+    (place.site / "task" / "done-000" / "index.html").unlink()
+    child.send_signal(signal.SIGHUP)
+    until(lambda: "done-000" in place.text("task/done-000/index.html"), place.said)
+    assert child.poll() is None
+
+
+def test_a_second_observer_of_a_directory_is_refused(place: Place) -> None:
+    place.ready()
+    assert place.once() == ExitCode.REFUSED
+    assert "another thermos_observer" in place.said()
+
+
+def test_a_directory_with_other_files_is_refused(place: Place) -> None:
+    place.site.mkdir()
+    (place.site / "thesis.html").write_text("mine")
+    assert place.once() == ExitCode.REFUSED
+    assert os.listdir(place.site) == ["thesis.html"]
+
+
+def test_a_directory_in_a_checkpoint_root_is_refused(place: Place) -> None:
+    FakeTask(place.root, "task-1")
+    place.site = place.root / "site"
+    assert place.once() == ExitCode.REFUSED
+    assert "checkpoint root" in place.said()
+    assert not place.site.exists()
+
+
+def test_where_nothing_happens_nothing_runs(place: Place) -> None:
+    FakeTask(place.root, "task-1", processes=2)
+    finished(place.root, 3)
+    child = place.ready("--rescan_s=100000")
+
+    def switches() -> int:
+        status = Path(f"/proc/{child.pid}/status").read_text()
+        return sum(map(int, re.findall(r"ctxt_switches:\s*(\d+)", status)))
+
+    until(lambda: Path(f"/proc/{child.pid}/wchan").read_text() not in ("", "0") or True, "it waits")
+    quiet = threading.Event()
+    before = -1
+    while before != (before := switches()):  # until it has come to rest
+        quiet.wait(0.3)
+    quiet.wait(3)
+    assert switches() == before
+
+
+def test_kill_9_at_any_moment_leaves_whole_pages_and_the_next_start_cleans_up(place: Place) -> None:
+    done = finished(place.root, 150)
+    task = FakeTask(place.root, "task-1", processes=3)
+    chance = random.Random(7)
+    for _ in range(8):
+        child = place.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.35 + 1.2 * chance.random())
+        task.fail("p0")
+        task.run("p0")
+        child.kill()
+        child.wait()
+        assert not place.broken()
+    done.pop().vanish()
+    assert place.once() == ExitCode.OK
+    assert not list(place.site.rglob(".new-*"))
+    assert len(list((place.site / "task").iterdir())) == 150
+    names = {str(path.relative_to(place.site)) for path in place.pages()}
+    marked = {
+        f"{marker.parent.relative_to(place.site)}/{line.split(' ', 3)[3]}".removeprefix("./")
+        for marker in place.site.rglob(MARKER)
+        for line in marker.read_text().splitlines()
+        if line.count(" ") == 3 and not line.startswith("#")
+    }
+    assert names == marked
+    assert "done-148" in place.text("finished.html") and "done-149" not in place.text("finished.html")
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, size: str) -> Iterator[None]:
+    path.mkdir(exist_ok=True)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "none", path], capture_output=True)
+    if mount.returncode != 0:
+        pytest.skip(f"cannot mount a small file system: {mount.stderr.decode()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="mounting takes root")
+def test_a_full_disk_is_told_once_and_the_next_change_tries_again(place: Place) -> None:
+    task = FakeTask(place.root, "task-1")
+    with small_disk(place.site, "1m"):
+        child = place.ready()
+        (place.site / "filler").write_bytes(b"")
+        with contextlib.suppress(OSError), (place.site / "filler").open("ab", buffering=0) as filler:
+            while filler.write(b"\0" * 4096) == 4096:
+                pass
+        before = place.text("task/task-1/process/p0.html")
+        task.fail("p0")
+        until(lambda: "No space left" in place.said(), place.said)
+        task.run("p0")
+        task.fail("p0")
+        FakeTask(place.root, "task-2")
+        assert not place.broken()
+        assert place.text("task/task-1/process/p0.html") == before
+        (place.site / "filler").unlink()
+        task.run("p0")
+        until(lambda: "task-2" in place.text("index.html"), place.said)
+        until(lambda: "are written to" in place.said(), place.said)
+        assert place.said().count("No space left") == 1
+        assert "FAILED" in place.text("task/task-1/process/p0.html")
+        assert not list(place.site.rglob(".new-*"))
+        child.terminate()
+        assert child.wait(SOON_S) == 0
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="mounting takes root")
+def test_once_on_a_full_disk_says_so_with_its_exit_code(place: Place) -> None:
+    finished(place.root, 20)
+    with small_disk(place.site, "200k"):
+        assert place.once() == ExitCode.NO_SPACE
+        assert "No space left" in place.said()
+        assert not place.broken()
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="mounting takes root")
+def test_an_output_that_becomes_read_only_is_survived(place: Place) -> None:
+    task = FakeTask(place.root, "task-1")
+    with small_disk(place.site, "8m"):
+        child = place.ready()
+        subprocess.run(["mount", "-o", "remount,ro", place.site], check=True)
+        task.fail("p0")
+        until(lambda: "Read-only" in place.said(), place.said)
+        subprocess.run(["mount", "-o", "remount,rw", place.site], check=True)
+        task.run("p0")
+        until(lambda: "are written to" in place.said(), place.said)
+        child.terminate()
+        assert child.wait(SOON_S) == 0
+
+
+def test_an_output_that_is_removed_is_made_anew(place: Place) -> None:
+    task = FakeTask(place.root, "task-1")
+    finished(place.root, 2)
+    place.ready()
+    before = place.pages()
+    place.site.rename(place.directory / "old")
+    task.fail("p0")
+    until(lambda: place.pages() == before, place.said)
+    assert "was removed or replaced" in place.said()
+
+
+def test_served_measured_and_counted(place: Place) -> None:
+    FakeTask(place.root, "task-1")
+    finished(place.root, 2)
+    textfile = place.directory / "thermos.prom"
+    child = place.ready("--serve", "--port=0", f"--textfile={textfile}", "--task_process_collection_interval_secs=1")
+    address = re.search(r"listening on (\S+)", place.said())
+    assert address is not None
+    with urllib.request.urlopen(f"{address[1]}/", timeout=SOON_S) as answer:
+        assert b"task-1" in answer.read()
+    with urllib.request.urlopen(f"{address[1]}/metrics", timeout=SOON_S) as answer:
+        assert b'thermos_tasks{active="true",state="ACTIVE"} 1.0' in answer.read()
+    until(lambda: textfile.exists() and 'state="SUCCESS"} 2.0' in textfile.read_text(), place.said)
+    child.terminate()
+    assert child.wait(SOON_S) == 0
+
+
+def test_a_group_may_read_and_nobody_else(place: Place) -> None:
+    FakeTask(place.root, "task-1", at_s=BEGIN_S)
+    import grp
+
+    name = grp.getgrgid(os.getgid()).gr_name
+    assert place.once(f"--group={name}") == ExitCode.OK
+    assert {path.stat().st_mode & 0o777 for path in place.pages()} == {0o640}
+    assert {path.stat().st_mode & 0o777 for path in (place.site, place.site / "task" / "task-1")} == {0o750}
+    assert place.once() == ExitCode.OK
+    assert place.site.stat().st_mode & 0o777 == 0o700
