@@ -323,7 +323,7 @@ def test_what_was_decided_is_told_before_what_the_owner_makes_of_it() -> None:
 
 
 def test_the_owner_may_close_within_a_notice() -> None:
-    with box() as made:
+    with box(settings={"checkpoint": False}) as made:  # then the same decision says ShutDown, too
         made.launched()
         made.on_notice = lambda notice: made.agent.close()
         made.fake.hang_up()
