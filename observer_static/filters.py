@@ -27,8 +27,9 @@ STATES: Final = frozenset({
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SAFE_SCHEMES: Final = ("http://", "https://", "file:///")
-#: What a browser would take out of an address, or turn into a slash, before it looks for the scheme.
-_NOT_IN_HREF: Final = re.compile(r"[\x00-\x20\x7f\\]")
+#: What a browser would take out of an address, or turn into a slash, before it looks for the scheme; and what is no
+#: text, which the renderer would write with a backslash.
+_NOT_IN_HREF: Final = re.compile("[\0-\x20\x7f\\\\\ud800-\udfff]")
 
 
 def is_known(value: float | None) -> bool:
@@ -105,7 +106,8 @@ def size(count: float | None) -> str | Markup:
         value /= 1024
         if -1024 < value < 1024:
             return f"{value:.1f} {unit}".replace(".0 ", " ")
-    return f"{value / 1024:.1f} EiB" if abs(value) < 1e9 else f"{value / 1024:.1e} EiB"
+    value /= 1024
+    return f"{value:.1f} EiB".replace(".0 ", " ") if abs(value) < 1e6 else f"{value:.1e} EiB"
 
 
 def cores(count: float | None) -> str | Markup:
@@ -126,7 +128,7 @@ def share(part: float | None, whole: float | None) -> int | None:
     """How many hundredths *part* is of *whole*, at most 999; None: not known."""
     if part is None or not whole or not isfinite(part) or not isfinite(whole) or part < 0 or whole < 0:
         return None
-    return min(round(100 * part / whole), 999)
+    return round(min(100 * part / whole, 999))
 
 
 # -- Links ------------------------------------------------------------------------------------------------------------

@@ -96,10 +96,17 @@ def smaller_css(source: str) -> str:
     return re.sub(r"\s*([{},;>])\s*", r"\1", text).replace(";}", "}").replace(": ", ":").strip()
 
 
+#: Strings and patterns, which stay as they are; a pattern follows one of these signs, a division does not.
+_LITERAL: Final = re.compile(r"""("(?:[^"\\]|\\.)*"|(?<=[(!])/(?:[^/\\\[]|\\.|\[(?:[^\]\\]|\\.)*\])+/[a-z]*)""")
+
+
 def smaller_js(source: str) -> str:
-    """*source* without indentation and the lines that are comments or empty."""
+    """*source* without comments, empty lines and the space around signs."""
     lines = (line.strip() for line in source.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
+    code = "\n".join(line for line in lines if line and not line.startswith("//"))
+    pieces = _LITERAL.split(code)
+    pieces[::2] = (re.sub(r" *([^\w\s$+-]+) *", r"\1", piece) for piece in pieces[::2])
+    return "".join(pieces)
 
 
 def _hash(text: str) -> str:

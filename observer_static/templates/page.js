@@ -141,7 +141,7 @@ const clean = (text) => {
 for (const section of all("[data-agent]")) {
   const log = section.dataset;
   const pre = section.querySelector("pre");
-  const last = pre.lastChild;
+  const first = pre.firstChild, last = pre.lastChild;
   const tail = make("span");
   const label = make("label");
   const box = make("input");
@@ -158,7 +158,7 @@ for (const section of all("[data-agent]")) {
     let over = lines - LINES * .9;
     lines -= over;
     while (over > 0) {
-      const node = pre.firstChild;
+      const node = first.nextSibling;
       const has = count(node.textContent);
       if (has <= over) {
         over -= has;
@@ -248,7 +248,7 @@ for (const section of all("[data-agent]")) {
       lines = count(text);
       if (!inLine) {
         old.append(...pre.childNodes);
-        pre.append(old, last);
+        pre.append(first, old, last);
       }
       last.before(tail);
     }

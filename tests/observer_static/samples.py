@@ -134,7 +134,7 @@ def _bar(start_s: float, stop_s: float, state: str, number: int) -> Bar:
         width=max(round((stop_s - start_s) * scale, 1), 1),
         state=state,
         text=f"Run {number}: {state}, from 2026-11-21 00:00:00 UTC, for {stop_s - start_s:.1f} s",
-        href=None,
+        href="process/cache-warmer.html",
     )
 
 
@@ -282,6 +282,17 @@ CERTIFICATE: Final = Certificate(
 )
 
 
+KILLED: Final = replace(
+    CERTIFICATE,
+    signal="SIGTERM",
+    is_oom_killed=None,
+    peak_ram_bytes=None,
+    killed_by="thermos kill, by alice",
+    stderr=(),
+    stderr_note="stderr was not kept",
+)
+
+
 def run_row(number: int, state: str = "FAILED", **fields: object) -> RunRow:
     start = NOW_S - 65 - 900 * (4 - number)
     log = f"../log/cache-warmer/{number}.html"
@@ -304,7 +315,7 @@ RUNS: Final = (
     run_row(4),
     run_row(3),
     run_row(2, "LOST", words="lost: nobody saw how it ended", stop_s=None, return_code=None, certificate=None),
-    run_row(1, "KILLED", words="killed with SIGTERM", return_code=-15, certificate=None),
+    run_row(1, "KILLED", words="killed with SIGTERM", return_code=-15, certificate=KILLED),
     run_row(0, "FAILED", words="exit code 127: the shell did not find a command", return_code=127, certificate=None),
 )
 
@@ -436,7 +447,7 @@ BROWSE_PAGE: Final = BrowsePage(
 )
 
 MINIMAL_BROWSE: Final = replace(
-    BROWSE_PAGE, index_href=None, below="a/b", parent_href="../browse.html", entries=(), left_out=0, is_gone=True
+    BROWSE_PAGE, index_href=None, below="a/b", parent_href="../browse.html", entries=(), left_out=0, note="a link"
 )
 
 RAW_PAGE: Final = RawPage(
