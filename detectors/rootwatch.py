@@ -24,15 +24,23 @@ MOST_TASKS: Final = 200_000
 MOST_WATCHED: Final = 5_000
 
 
+class Holders(dict[Identity, "RootWatch"]):
+    """Which root stands for which directory; ``released`` are those that nobody stands for any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released: set[Identity] = set()
+
+
 class RootWatch:
     """The tasks of the root at *path*; what changes goes to *ledger*. *holders*: who stands for which directory."""
 
     __slots__ = (
         "_checkpoints", "_holders", "_is_cut", "_ledger", "_own", "_tasks", "_watches", "above", "above_name",
-        "actives", "dirs", "finished", "identity", "is_muted", "is_twin", "names", "noise", "path", "remote",
+        "actives", "dirs", "finished", "identity", "is_muted", "names", "noise", "path", "remote", "twin_of",
     )  # fmt: skip
 
-    def __init__(self, path: str, watches: Watches, ledger: Ledger, holders: dict[Identity, RootWatch]) -> None:
+    def __init__(self, path: str, watches: Watches, ledger: Ledger, holders: Holders) -> None:
         self.path = path
         #: How many detectors name it.
         self.names = 0
@@ -41,8 +49,8 @@ class RootWatch:
         self.dirs = (TaskDir(self, paths.ACTIVE), TaskDir(self, paths.FINISHED))
         #: None: it is not there.
         self.identity: Identity | None = None
-        #: The same directory is known by another path already; its tasks count there.
-        self.is_twin = False
+        #: The directory that is known by another path already; its tasks count there.
+        self.twin_of: Identity | None = None
         #: The remote file system that it lies in.
         self.remote: str | None = None
         self._is_cut = False  # it has more task files than are listed
@@ -127,8 +135,8 @@ class RootWatch:
         if self.identity is not None and self.identity != identity:  # another directory in its place
             self.empty()
         self._unwatch_above()
-        self.is_twin = self._holders.setdefault(identity, self) is not self
-        if self.is_twin:
+        self.twin_of = identity if self._holders.setdefault(identity, self) is not self else None
+        if self.twin_of is not None:
             return
         if self.identity is None:
             self.identity = identity
@@ -212,7 +220,7 @@ class RootWatch:
 
     def look_at(self, task_id: str) -> None:
         """Something happened to the task file of that name."""
-        if not is_task_name(task_id) or self.identity is None or self.is_twin:
+        if not is_task_name(task_id) or self.identity is None:
             return
         before = self.actives.get(task_id)
         try:
@@ -373,8 +381,9 @@ class RootWatch:
         self._unwatch()
         if self.identity is not None and self._holders.get(self.identity) is self:
             del self._holders[self.identity]
-        self.identity = self.remote = None
-        self.is_twin = self._is_cut = False
+            self._holders.released.add(self.identity)
+        self.identity = self.remote = self.twin_of = None
+        self._is_cut = False
 
     def close(self) -> None:
         """It is no root any more."""

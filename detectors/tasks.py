@@ -102,7 +102,7 @@ def _names(fd: int) -> list[str]:
 
 
 def _open_below(root: str, path: str, flags: int, is_file: bool = False) -> int:
-    """A descriptor of *path*, which starts with *root*; no part below *root* may be a link or ``..``. Raises OSError."""
+    """A descriptor of *path*, which starts with *root*; no part below that may be a link or ``..``. Raises OSError."""
     relative = path[len(root) + 1 :]
     if any(part in ("", ".", "..") for part in relative.split("/")) or "\0" in path:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)

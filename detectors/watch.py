@@ -15,8 +15,8 @@ from typing import Final
 from detectors.changes import Changes, Ledger, TaskKey
 from detectors.members import Member, Parent, flat
 from detectors.roots import Look, PathDetector
-from detectors.rootwatch import RootWatch
-from detectors.watched import ActiveTask, Identity, TaskDir
+from detectors.rootwatch import Holders, RootWatch
+from detectors.watched import ActiveTask, TaskDir
 from detectors.watches import SELF, Happening, Watches
 from thermos.errors import ThermosError
 from thermos.formats.paths import RUNNER
@@ -34,6 +34,8 @@ _NOISY_PER_S: Final = 2_000
 _NOISY_FOR_S: Final = 15.0
 _NOISY_POLL_S: Final = 1.0
 _LOOK_EVENTS: Final = 10
+#: Directories may be renamed faster than this can follow; what is left waits for the next event.
+_RESOLVES: Final = 5
 #: So often may something come where roots may appear, and be none, before nobody listens there for a while.
 _IDLE_LOOKS: Final = 100
 _IGNORED_S: Final = 600.0
@@ -53,7 +55,7 @@ class HostWatcher:
         self._ledger = Ledger()
         self._members = [Member(each) for each in flat(detector)]
         self._roots: dict[str, RootWatch] = {}
-        self._holders: dict[Identity, RootWatch] = {}
+        self._holders = Holders()
         self._again_s: dict[TaskKey, float] = {}
         self._muted: dict[str, float] = {}  # roots, and when to look at each
         self._sweep_due_s: float | None = None
@@ -70,7 +72,7 @@ class HostWatcher:
     @property
     def roots(self) -> tuple[str, ...]:
         """The roots, existing or not; a directory that two names lead to is there once."""
-        return tuple(root.path for root in self._roots.values() if not root.is_twin)
+        return tuple(root.path for root in self._roots.values() if root.twin_of is None)
 
     @property
     def watch_count(self) -> int:
@@ -114,6 +116,7 @@ class HostWatcher:
             happenings, is_overflow = self._watches.wait(max(due_s - time.monotonic(), 0.0), *also)
             for happening in happenings:
                 self._handle(happening)
+            self._resolve_twins()
             now_s = time.monotonic()
             if is_overflow or now_s >= self._sweep_due_s:
                 self._sweep(is_thorough=is_overflow)
@@ -164,6 +167,7 @@ class HostWatcher:
             root.noise = 0
             root.is_muted = False
             self._refresh(root, is_thorough)
+        self._resolve_twins()
         end_s = time.monotonic()
         is_told = self._watches.trouble is None and all(root.trouble is None for root in self._roots.values())
         pause_s = self._rescan_s if is_told else min(self._poll_s, self._rescan_s)
@@ -179,7 +183,6 @@ class HostWatcher:
         if is_there:
             return
         if was_there:
-            self._resolve_twins()
             for member in self._members:
                 if root.path in member.roots:
                     self._look(member, root.path)
@@ -187,9 +190,12 @@ class HostWatcher:
             root.await_it()
 
     def _resolve_twins(self) -> None:
-        for root in list(self._roots.values()):
-            if root.is_twin:
-                root.sync()
+        """Where the name that stood for a directory is gone, let another stand for it."""
+        for _ in range(_RESOLVES):
+            released = self._holders.released.copy()
+            self._holders.released.clear()
+            for root in [root for root in self._roots.values() if root.twin_of in released]:
+                self._refresh(root)
 
     def _look(self, member: Member, changed: str | None) -> None:
         """Bring the roots of *member* up to date, where the entry *changed* can matter, or everywhere."""
@@ -233,7 +239,6 @@ class HostWatcher:
             if root.names == 0:
                 del self._roots[path]
                 root.close()
-                self._resolve_twins()
         gone = []
         for path in look.roots:
             root = self._roots.get(path) or RootWatch(path, self._watches, self._ledger, self._holders)

@@ -142,8 +142,9 @@ def test_a_torn_end_that_its_owner_cuts_off(tmp_path: Path) -> None:
     monitor = TaskMonitor(str(tmp_path), "t")
     assert monitor.task_state() is None
     os.truncate(path, sound)
-    append(tmp_path, "t", ACTIVE, WAITING)  # longer again before anybody looks
+    append(tmp_path, "t", ACTIVE._replace(runner_pid=99), WAITING)  # longer again before anybody looks
     assert monitor.task_state() is TaskState.ACTIVE
+    assert monitor.get_state().statuses[0].runner_pid == 99
     assert list(monitor.get_state().processes) == ["p"]
     assert monitor.findings == []
 

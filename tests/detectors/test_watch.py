@@ -277,6 +277,29 @@ def test_an_agent_s_tree_that_is_built_while_it_is_watched(tmp_path: Path) -> No
         assert seen == {f"t{n}" for n in range(200)}
 
 
+def test_executors_that_change_names_behind_its_back(tmp_path: Path) -> None:
+    """Nothing below them changes: that another directory bears the name is all that can be seen."""
+    work_dir = tmp_path / "mesos"
+    roots = [sandbox(work_dir, f"e{number}") / "checkpoints" for number in range(2)]
+    for number, root in enumerate(roots):
+        add_task(root, f"t{number}")
+    with watcher(MesosPathDetector(str(work_dir))) as watch:
+        watch.scan()
+        executors = roots[0].parents[3]
+        (executors / "e0").rename(executors / "away")
+        (executors / "e1").rename(executors / "e0")
+        (executors / "away").rename(executors / "e1")
+        swapped = {TaskKey(str(roots[0]), "t1"), TaskKey(str(roots[1]), "t0")}
+        gather(watch, lambda seen: seen.appeared >= swapped)
+        assert set(watch.tasks) == swapped
+        while watch.wait(0):
+            pass
+        append(roots[0], "t1")
+        assert soon(watch).changed == {TaskKey(str(roots[0]), "t1")}
+        add_task(executors / "e1" / "runs" / "r1" / "checkpoints", "new")
+        gather(watch, lambda seen: {key.task_id for key in seen.appeared} == {"new"})
+
+
 def test_one_directory_is_one_root(tmp_path: Path) -> None:
     work_dir = tmp_path / "mesos"
     root = sandbox(work_dir, "e") / "checkpoints"

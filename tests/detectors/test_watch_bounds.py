@@ -158,6 +158,15 @@ def test_an_overflow_loses_nothing(tmp_path: Path) -> None:
         assert watch.wait(SOON_S).changed == {TaskKey(first, "t")}
 
 
+def test_a_sweep_sees_what_came_within_one_time_stamp(tmp_path: Path) -> None:
+    make_root(tmp_path)
+    with HostWatcher(FixedPathDetector(str(tmp_path)), rescan_s=NEVER_S) as watch:
+        watch.scan()
+        for number in range(300):  # directories bear the time of the clock's last tick
+            task_file(tmp_path, f"t{number}", "finished").touch()
+            assert len(watch.scan().appeared) == 1
+
+
 FLOOD = """
 import os, sys
 fds = [os.open(f"{sys.argv[1]}/{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND) for name in ("runner", "coordinator.p")]
