@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from observer_static.serve.sending import MAX_CHUNK_BYTES, disposition
+from observer_static.serve.sending import MAX_CHUNK_BYTES, Piece, Span, disposition
 from tests.support.box import IS_ROOT, NOBODY
 from tests.support.served import Client, Host, a_run
 from thermos.records import RunnerHeader
@@ -81,6 +81,12 @@ def test_pieces(client: Client, query: str, expected: dict[str, Any]) -> None:
     assert client.json(f"/logdata/one/p/-1/stdout{query}") == expected
     assert client.json(f"/filedata/one/.logs/p/0/stdout{query}") == expected
     assert client.json(f"/filedata/one/./.logs/p/0/stdout{query}") == expected  # the original's own links
+
+
+def test_logs_are_two_streams_and_nothing_else(client: Client, box: Path) -> None:
+    (box / ".logs/p/0/core").write_bytes(b"core")
+    assert client.json("/logdata/one/p/0/core?offset=0") == {}
+    assert client.json("/filedata/one/.logs/p/0/core?offset=0")["data"] == "core"
 
 
 def test_numbers_beyond_any_file(client: Client) -> None:
@@ -248,12 +254,21 @@ def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(client: Client,
     with open(box / "huge", "wb") as file:
         file.truncate(1 << 30)
     with client.connect() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.sendall(b"GET /download/one/huge HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
         os.truncate(box / "huge", 10)
         received = sum(map(len, iter(lambda: sock.recv(1 << 20), b"")))
     assert received < 1 << 29
+
+
+def test_an_answer_that_nobody_takes_holds_no_file(box: Path) -> None:
+    """A client may be gone before the server has its answer: then nobody is told to close it."""
+    fd = os.open(box / "data.txt", os.O_RDONLY)
+    piece = Piece(fd, Span(0, 10))
+    assert piece.read(3) == b"012"
+    del piece
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
 
 
 def test_readers_that_do_not_read_hold_up_nobody(client: Client, box: Path) -> None:
