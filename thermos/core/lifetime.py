@@ -65,6 +65,8 @@ WITHDRAW_S: Final = 2.0
 #: A runner that died alone is started again so often within a minute.
 MAX_RESTARTS: Final = 3
 RESTARTS_WITHIN_S: Final = 60.0
+#: Where Mesos gives a task less time than it would take, each request that asks it to stop gets this share of it.
+FAREWELL_SHARE: Final = 0.25
 #: For killing without finalizers, after all else took too long.
 FORCE_S: Final = 10.0
 
@@ -153,10 +155,10 @@ def decide(life: Life, event: Event) -> Decision:
             if life.plan is None or life.plan.task_id != task_id:
                 return life, ()
             return _kill(life, Status(KILLED, "Instructed to kill task."), grace_s)
-        case ShutdownAsked(message):
+        case ShutdownAsked(message, grace_s):
             if life.plan is None:
                 return (life, ()) if life.phase is Phase.CLOSED else (life._replace(phase=Phase.CLOSED), (Close(),))
-            return _kill(life, Status(KILLED, message), None)
+            return _kill(life, Status(KILLED, message), grace_s)
         case FarewellSaid(path, was_heard):
             return _farewell_said(life, path, was_heard)
         case Withdrawn():
@@ -257,15 +259,27 @@ def _readiness(life: Life, is_ready: bool) -> Decision:
 def _runner_ended(life: Life, event: RunnerEnded) -> Decision:
     if life.phase not in _WITH_RUNNER or life.plan is None:
         return life, ()
-    if life.phase in _ENDING:
-        return _report(life, life.cause if life.cause is not None else event.otherwise)
     if event.status is not None:
+        if life.phase in _ENDING:
+            return _report(life, life.cause if life.cause is not None else event.status)
         return _end(life._replace(runner=event.status), event.status)
     recent = tuple(at for at in life.restarts if event.now_s - at < RESTARTS_WITHIN_S)
-    if len(recent) >= MAX_RESTARTS:
-        return _end(life._replace(runner=event.otherwise), event.otherwise)
-    life = life._replace(phase=Phase.STARTING, restarts=(*recent, event.now_s))
-    return life, (StartRunner(), Wake("start", START_S))
+    is_too_often = len(recent) >= MAX_RESTARTS
+    life = life._replace(restarts=(*recent, event.now_s))
+    if life.phase in _ENDING:
+        return _killer_died(life, is_too_often)
+    if is_too_often:
+        return _end(life, event.otherwise)
+    return life._replace(phase=Phase.STARTING), (StartRunner(), Wake("start", START_S))
+
+
+def _killer_died(life: Life, is_too_often: bool) -> Decision:
+    """The runner died alone while its task was being ended: what lives of the task is still to be killed."""
+    if life.phase is Phase.FORCING or is_too_often:
+        return life._replace(phase=Phase.FORCING), (ForceKill(), Wake("force", FORCE_S))
+    if life.phase is Phase.KILLING:
+        return life, (_kill_task(life),)
+    return life, ()  # it will be, when its turn comes
 
 
 # -- The way down -----------------------------------------------------------------------------------------------------
@@ -285,7 +299,7 @@ def _hurry(life: Life, grace_s: float | None) -> Decision:
         return life, ()
     life = life._replace(budget_s=grace_s)
     if life.phase is Phase.KILLING:
-        return life, (KillTask(grace_s), Wake("stop", grace_s + FORCE_S))
+        return life, (_kill_task(life), Wake("stop", grace_s + FORCE_S))
     return life, (Wake("stop", grace_s + FORCE_S),)
 
 
@@ -314,10 +328,18 @@ def _ask(life: Life) -> Decision:
         return _report(life, life.cause if life.cause is not None else life.runner)
     if life.farewells_said < len(life.plan.farewells):
         path, wait_s = life.plan.farewells[life.farewells_said]
+        if life.budget_s is not None:
+            wait_s = min(wait_s, life.budget_s * FAREWELL_SHARE)
         return life._replace(phase=Phase.ASKING), (SayFarewell(path), Wake("farewell", wait_s))
-    budget_s = life.plan.kill_budget_s if life.budget_s is None else min(life.plan.kill_budget_s, life.budget_s)
-    as_lost = life.cause is not None and life.cause.state == LOST
-    return life._replace(phase=Phase.KILLING), (KillTask(budget_s, as_lost),)
+    return life._replace(phase=Phase.KILLING), (_kill_task(life),)
+
+
+def _kill_task(life: Life) -> KillTask:
+    assert life.plan is not None
+    budget_s = life.plan.kill_budget_s
+    if life.budget_s is not None:
+        budget_s = min(budget_s, life.budget_s * (1 - FAREWELL_SHARE * life.farewells_said))
+    return KillTask(budget_s, life.cause is not None and life.cause.state == LOST)
 
 
 def _farewell_said(life: Life, path: str, was_heard: bool) -> Decision:

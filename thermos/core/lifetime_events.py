@@ -127,6 +127,8 @@ class ShutdownAsked(NamedTuple):
     """Mesos wants the executor ended, or its agent has been away too long, or a signal came."""
 
     message: str
+    #: What it does not survive; None: it may take its time.
+    grace_s: float | None = None
 
 
 class FarewellSaid(NamedTuple):

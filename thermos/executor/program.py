@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 CHECKPOINTS_NAME: Final = "checkpoints"
 #: A request that asks a task to stop may take no longer (``http_signaler.py``: TIMEOUT_SECS).
 FAREWELL_S: Final = 1.0
+#: Of the time before the agent kills us, what is left for telling how it ended.
+LAST_WORDS_S: Final = 1.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -96,6 +98,7 @@ class Program:
         self._pages: Pages | None = None
         self._farewell: Request | None = None
         self._has_left = False
+        self._is_connected = False
         self._signals = -1
 
     def run(self) -> None:
@@ -140,16 +143,18 @@ class Program:
     def _from_agent(self, notice: session.Notice | session.Close) -> None:
         match notice:
             case session.Registered(subscribed) | session.Reregistered(subscribed):
+                self._is_connected = True
                 self._hostname = subscribed.agent.hostname or self._hostname
                 self._log.info(f"subscribed with agent {subscribed.agent.agent_id} at {self._hostname}")
             case session.Disconnected(reason):
+                self._is_connected = False
                 self._log.warning(f"the agent is gone: {reason}")
             case session.LaunchTask(task):
                 self._launch(task)
             case session.KillTask(task_id, grace_s) | session.HurryKill(task_id, grace_s):
                 self._handle(KillAsked(task_id, grace_s))
             case session.ShutDown(reason):
-                self._handle(ShutdownAsked(reason))
+                self._handle(ShutdownAsked(reason, self._shutdown_grace_s()))
             case session.Deliver():
                 self._log.info("a message of the framework, which nobody here understands")
             case session.UpdateAcknowledged():
@@ -166,6 +171,12 @@ class Program:
                 self._handle(Left())
             case _:
                 assert_never(notice)
+
+    def _shutdown_grace_s(self) -> float | None:
+        """How long we have before the agent kills us; None: it is gone, or will not."""
+        if not self._is_connected or not self._surroundings.settings.shutdown_grace_s:
+            return None
+        return max(self._surroundings.settings.shutdown_grace_s - LAST_WORDS_S, LAST_WORDS_S)
 
     def _launch(self, task: TaskInfo) -> None:
         self._log.info(f"task {task.task_id}")

@@ -195,7 +195,33 @@ def test_a_runner_that_died_alone_is_started_again_three_times_a_minute() -> Non
         life, actions = after([RunnerReady()], life)
         assert actions == []  # checks go on, RUNNING was told
     life, actions = after([ended(None, 4.0)], life)
-    assert Tell("t", BROKEN) in actions
+    assert actions == [StopChecks(), Wake("stop", STOP_S), KillTask(60.0, as_lost=True)]
+    assert after([ended(Status(LOST, "killed"))], life)[1][0] == Tell("t", BROKEN)
+
+
+@pytest.mark.parametrize("when", [[], [HEALTHY]])
+def test_a_runner_that_dies_while_its_task_is_killed_leaves_nobody_behind(when: list[Event]) -> None:
+    life, _ = after([*up(PLAIN), *when, KillAsked("t")])
+    life, actions = after([ended(None, 1.0)], life)
+    assert actions == [KillTask(60.0)]
+    life, _ = after([ended(None, 2.0), ended(None, 3.0)], life)
+    life, actions = after([ended(None, 4.0)], life)
+    assert actions == [ForceKill(), Wake("force", FORCE_S)]
+    assert after([ended(Status(KILLED))], life)[1][0] == Tell("t", Status(KILLED, "Instructed to kill task."))
+
+
+def test_one_that_dies_while_the_task_is_asked_to_stop_is_dealt_with_in_its_turn() -> None:
+    life, _ = after([*up(SERVICE), HEALTHY, KillAsked("t"), ended(None), Withdrawn(), Due("farewell")])
+    assert after([Due("farewell")], life)[1] == [KillTask(60.0)]
+
+
+def test_little_time_is_shared_out() -> None:
+    life, _ = after([*up(SERVICE), HEALTHY, ShutdownAsked("leave", 4.0)])
+    life, actions = after([Withdrawn()], life)
+    assert actions == [SayFarewell("/quit"), Wake("farewell", 1.0)]
+    life, actions = after([Due("farewell")], life)
+    assert actions == [SayFarewell("/abort"), Wake("farewell", 1.0)]
+    assert after([Due("farewell")], life)[1] == [KillTask(2.0)]
 
 
 def test_a_minute_later_it_may_die_again() -> None:
@@ -224,7 +250,7 @@ def test_what_keeps_a_task_from_starting(events: list[Event], state: str) -> Non
 def test_a_runner_that_never_gets_ready_is_lost() -> None:
     life, actions = after([Opened(), Launched(PLAIN), SandboxMade(), Due("start")])
     assert KillTask(60.0, as_lost=True) in actions
-    assert isinstance(tell := after([ended(None)], life)[1][0], Tell)
+    assert isinstance(tell := after([ended(Status(KILLED))], life)[1][0], Tell)
     assert tell.status.state == LOST
 
 

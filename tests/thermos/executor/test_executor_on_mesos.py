@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import secrets
 import signal
-import socket
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Final
 from urllib.parse import unquote
 
 import pytest
 from kazoo.client import KazooClient
 
 from tests.support.box import process, until, with_words
+from tests.support.executor import ME, Task, free_port
 from tests.support.mesos import Mesos, Scheduler, mesos, scheduler
 from tests.support.zookeeper import zookeeper
-from thermos.checkpoints import read_task
 from thermos.formats.assigned_task import AssignedTask, ExecutorConfig, JobKey, TaskConfig, encode
-from thermos.host import proc
 from thermos.states import TaskState
 
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine sets Mesos up
-
-PROJECT: Final = str(Path(__file__).parents[3])
-COMMAND: Final = (sys.executable, "-m", "thermos.executor.main")
-ME: Final = "root" if os.geteuid() == 0 else os.environ.get("USER", "nobody")
 
 
 @pytest.fixture
@@ -43,69 +33,6 @@ def cluster() -> Iterator[Mesos]:
 def framework(cluster: Mesos) -> Iterator[Scheduler]:
     with scheduler(cluster) as made:
         yield made
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-class Task:
-    """A task that the executor runs for a framework of the test's."""
-
-    def __init__(self, cluster: Mesos, framework: Scheduler, *processes: dict[str, object], **more: Any) -> None:
-        self.task_id = more.pop("task_id", "t")
-        self.cluster = cluster
-        self.framework = framework
-        self.word = f"thermos-test-{secrets.token_hex(8)}"
-        flags = more.pop("flags", ())
-        data = more.pop("data", None)
-        fields = {name: more.pop(name) for name in list(more) if name in ("kill_policy",)}
-        task = {"name": "task", "finalization_wait": 10, "processes": list(processes), **more.pop("task", {})}
-        whole = {"task": task, "role": ME, "environment": "test", "name": "job", **more}
-        body = data if data is not None else json.dumps(whole).replace("WORD", self.word).encode()
-        environ = {"PYTHONPATH": PROJECT}
-        framework.launch(self.task_id, [*COMMAND, *flags], data=body, environ=environ, **fields)
-
-    def until(self, state: str) -> dict[str, Any]:
-        return self.framework.wait_for(self.task_id, state)
-
-    @property
-    def states(self) -> list[str]:
-        """Without what is said twice in a row: Mesos delivers at least once."""
-        told = self.framework.states(self.task_id)
-        return [state for index, state in enumerate(told) if not index or told[index - 1] != state]
-
-    @property
-    def sandbox(self) -> Path:
-        return self.cluster.sandboxes()[-1]
-
-    @property
-    def root(self) -> str:
-        return str(self.sandbox / "checkpoints")
-
-    def record(self) -> Any:
-        return read_task(self.root, self.task_id).state
-
-    def executor_pid(self) -> int:
-        pids = [pid for pid in with_words("thermos.executor.main") if self._is_mine(pid)]
-        # Children that it has forked, to write pages for instance, look like it.
-        (pid,) = [pid for pid in pids if (stat := proc.read_stat(pid)) is not None and stat.ppid not in pids]
-        return pid
-
-    def _is_mine(self, pid: int) -> bool:
-        with contextlib.suppress(OSError):
-            return os.readlink(f"/proc/{pid}/cwd") == str(self.sandbox)
-        return False
-
-    def is_gone(self) -> None:
-        """Neither a process of the task nor the executor is left."""
-        until(lambda: not with_words(self.word), "no process of the task is left")
-        until(
-            lambda: not [pid for pid in with_words("thermos.executor.main") if self._is_mine(pid)], "the executor ends"
-        )
 
 
 def sleeper(name: str = "a", **fields: object) -> dict[str, object]:
