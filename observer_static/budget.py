@@ -17,7 +17,7 @@ from observer_static.sizes import PAGE_BYTES
 #: Pages take no more than this share of a task's disk.
 DISK_SHARE: Final = 100
 #: However small the disk is, one page is written.
-LEAST_BYTES: Final = PAGE_BYTES + (20 << 10)
+LEAST_BYTES: Final = PAGE_BYTES + (24 << 10)
 #: The least that is worth a page of a process or of an older run: its head and the end of its logs.
 SMALL_BYTES: Final = PAGE_BYTES + (8 << 10)
 #: The least that is worth a page of the sandbox.
@@ -118,9 +118,14 @@ class Spare:
     def __init__(self, spare_bytes: int) -> None:
         self._left = spare_bytes
 
+    @property
+    def overdrawn(self) -> int:
+        """What pages took too much: a frame may be larger than the room that was left for it."""
+        return max(-self._left, 0)
+
     def offer(self, others: bool) -> int:
         """What the next page may take above ``SMALL_BYTES``: half if *others* follow it, else all."""
-        return self._left // 2 if others else self._left
+        return max(self._left // 2 if others else self._left, 0)
 
     def take(self, page_bytes: int) -> None:
         """A page took *page_bytes* in all; what it left of ``SMALL_BYTES`` is for the others."""

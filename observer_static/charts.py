@@ -258,7 +258,7 @@ def _lane(lane: LaneRuns, spans: list[tuple[Run, float, float]], begin_s: float,
         cell = int((run_begin_s - begin_s) / cell_s)
         is_short = run_end_s - run_begin_s < cell_s
         last = groups[-1] if groups else None
-        if last is not None and is_short and last.cell == cell and last.end_s - last.begin_s < cell_s:
+        if last is not None and is_short and last.cell == cell:
             last.add(run, run_end_s)
             left_out += 1
         elif len(groups) < 2 * max_bars:

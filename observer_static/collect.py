@@ -6,7 +6,7 @@ on the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from observer_static import layout
 from observer_static.budget import OlderRun, Plan, Spare, plan, room_bytes
 from observer_static.charts import sane_time
 from observer_static.collect_logs import browse_page, has_logs, log_page, process_page
-from observer_static.collect_task import by_importance, raw_page, relinked, reserved_of, row_of, task_page
+from observer_static.collect_task import by_importance, most_bytes, raw_page, relinked, reserved_of, row_of, task_page
 from observer_static.context import Context
 from observer_static.facts import TaskFacts
 from observer_static.options import Options
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 #: Older runs whose logs are looked for.
 _MOST_LOOKS = 100
+
+
+def _none_stays(path: str) -> None:
+    return None
 
 
 def task_row(
@@ -52,31 +56,38 @@ def task_pages(
     history: Sequence[UsagePoint] = (),
     health: Health | None = None,
     prefix: str = "",
+    staying: Callable[[str], int | None] = _none_stays,
 ) -> Iterator[Page]:
     """Every page of a task, its own first; the path of each begins with *prefix*.
 
     Together they take no more than ``options.max_bytes`` and a hundredth of the task's disk when they are rendered.
+    *staying* is asked for each page of a process, a log or the definition, by its path without *prefix*: the bytes of
+    the page that lies there already and is to stay, and none is made; None: it is to be made. For processes and logs
+    it is asked after the task's own page was given.
     """
     context = Context(facts, options, now_s, usage, prefix)
     room = room_bytes(options.max_bytes, reserved_of(context).disk_bytes)
     own, taken = task_page(context, history, health, room)
-    raw = raw_page(context)
+    raw_bytes = staying(layout.RAW)
+    raw = raw_page(context) if raw_bytes is None else None
+    if raw is not None:
+        raw_bytes = page_bytes(raw)
     header = facts.state.header
     claim = claim_of(facts)
     with open_logs(header, claim) or nullcontext(None) as logs:
-        chosen = plan(
-            room - taken,
-            page_bytes(raw) if raw is not None else None,
-            header is not None and bool(header.sandbox),
-            [view.name for view in by_importance(context)],
-            _older(context, logs),
-        )
+        names = [view.name for view in by_importance(context)]
+        older = _older(context, logs)
+        has_sandbox = header is not None and bool(header.sandbox)
+        chosen = plan(room - taken, raw_bytes, has_sandbox, names, older)
+        if len(chosen.processes) < len(names):
+            chosen = plan(room - most_bytes(context, own), raw_bytes, has_sandbox, names, older)
         yield relinked(context, chosen, own)
-        yield from _processes(context, chosen, logs)
+        spare = Spare(chosen.spare_bytes)
+        yield from _processes(context, chosen, logs, spare, staying)
     if raw is not None and chosen.has_raw:
         yield raw
     if header is not None and header.sandbox and chosen.browse_bytes:
-        yield browse_page(context, header.sandbox, claim, chosen.browse_bytes)
+        yield browse_page(context, header.sandbox, claim, chosen.browse_bytes - spare.overdrawn)
 
 
 def lone_page(facts: TaskFacts, options: Options, now_s: float, usage: TaskUsage | None = None) -> TaskPage:
@@ -100,18 +111,26 @@ def _older(context: Context, logs: LogDir | None) -> list[OlderRun]:
     return [run for run in found[:_MOST_LOOKS] if has_logs(logs, run.process, run.number)]
 
 
-def _processes(context: Context, chosen: Plan, logs: LogDir | None) -> Iterator[Page]:
-    spare = Spare(chosen.spare_bytes)
-    left = len(chosen.processes) + len(chosen.logs)
-    for name in chosen.processes:
+def _processes(
+    context: Context, chosen: Plan, logs: LogDir | None, spare: Spare, staying: Callable[[str], int | None]
+) -> Iterator[Page]:
+    wanted = []
+    for name, number in [*((name, None) for name in chosen.processes), *chosen.logs]:
+        path = layout.process_page(name) if number is None else layout.log_page(name, number)
+        there_bytes = staying(path)
+        if there_bytes is None:
+            wanted.append((name, number))
+        else:
+            spare.take(there_bytes)
+    left = len(wanted)
+    for name, number in wanted:
         left -= 1
-        page, taken = process_page(context, chosen, context.views[name], logs, spare.offer(left > 0))
+        offered = spare.offer(left > 0)
+        page: Page
+        if number is None:
+            page, taken = process_page(context, chosen, context.views[name], logs, offered)
+        else:
+            run = next(run for run in reversed(context.facts.state.processes[name].runs) if run.number == number)
+            page, taken = log_page(context, chosen, name, run, logs, offered)
         spare.take(taken)
         yield page
-    for name, number in chosen.logs:
-        left -= 1
-        history = context.facts.state.processes[name]
-        run = next(run for run in reversed(history.runs) if run.number == number)
-        older, taken = log_page(context, chosen, name, run, logs, spare.offer(left > 0))
-        spare.take(taken)
-        yield older

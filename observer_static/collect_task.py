@@ -147,8 +147,11 @@ def task_page(
     page = _task_page(context, everything, history, health)
     if (taken := page_bytes(page)) <= most:
         return page, taken
+    # Few processes will have pages: links lead to raw files, and those are longer.
+    nothing = Plan(has_raw=True, browse_bytes=1)
+    page = _task_page(context, nothing, history, health)
     if page.timeline is not None:
-        page = replace(page, timeline=_timeline(context, everything, page.processes, MAX_BARS // 10))
+        page = replace(page, timeline=_timeline(context, nothing, page.processes, MAX_BARS // 10))
     if page_bytes(page) > most:
         page = replace(page, timeline=None, charts=())
     if page_bytes(page) > most:
@@ -165,6 +168,11 @@ def task_page(
             headline=page.headline[:MAX_PHRASE],
         )
     return page, page_bytes(page)
+
+
+def most_bytes(context: Context, page: pages.TaskPage) -> int:
+    """What *page* takes at most when some of the processes have no page: links to raw files may be longer."""
+    return max(page_bytes(page), page_bytes(relinked(context, Plan(has_raw=True, browse_bytes=1), page)))
 
 
 def _with_rows(context: Context, page: pages.TaskPage, most: int) -> pages.TaskPage:

@@ -18,7 +18,7 @@ from observer_static.budget import LEAST_BYTES, SMALL_BYTES, OlderRun, plan, roo
 from observer_static.collect import task_pages
 from observer_static.facts import read_facts
 from observer_static.history import UsagePoint
-from observer_static.options import Options
+from observer_static.options import Options, RawLinks
 from observer_static.render import Renderer
 from observer_static.sizes import page_bytes
 from tests.thermos.cli.command import (
@@ -50,9 +50,15 @@ def rendered(root: Path, task_id: str = "t", is_active: bool = True, **more: Any
     """Every page's content, each no longer than was counted."""
     found = {}
     options = more.pop("options", OPTIONS)
-    for page in task_pages(read_facts(str(root), task_id, is_active), options, NOW_S, **more):
+    facts = read_facts(str(root), task_id, is_active)
+    resources = facts.task.resources if facts.task is not None else None
+    left = room_bytes(options.max_bytes, resources.disk if resources is not None else None)
+    for page in task_pages(facts, options, NOW_S, **more):
         content = renderer().render(page).content
-        assert len(content) <= page_bytes(page), f"{page.path}: {len(content)} bytes, {page_bytes(page)} were counted"
+        counted = page_bytes(page)
+        assert len(content) <= counted, f"{page.path}: {len(content)} bytes, {counted} were counted"
+        left -= counted
+        assert left >= 0, f"{page.path}: {counted} bytes were counted, {-left} too many"
         found[page.path] = content
     return found
 
@@ -225,6 +231,45 @@ def test_nasty_texts_are_counted_right(tmp_path: Path, name: str, reason: str, c
     write_task(tmp_path, "t", records, True, json.dumps(task))
     options = dataclasses.replace(OPTIONS, index_href=link)
     rendered(tmp_path, options=options, prefix="task/t/" if link else "")
+
+
+STAMP = pages.Stamp(written_at_s=NOW_S, writer="w", version="1", hostname="h")
+TASK = pages.Link(text="THETASK", href="index.html")
+
+
+@pytest.mark.parametrize("text", ["<", "&", '"', "'", "\u202e", "\0", "\ud800", "é", "\U0001f600", "a", "\u2066<"])
+def test_each_character_is_counted_for_what_it_becomes(text: str) -> None:
+    page = pages.RawPage(
+        path="raw.html", stamp=STAMP, index_href=None, task=TASK, text=text * 20_000, redacted=0, note=None
+    )
+    assert len(renderer().render(page).content) <= page_bytes(page)
+
+
+def test_texts_stand_on_a_page_no_more_often_than_is_counted(tmp_path: Path) -> None:
+    write_big_task(tmp_path, 1, None, b"x\n", runs=2, name="THENAME")
+    options = dataclasses.replace(OPTIONS, raw_links=RawLinks())  # paths hold names too
+    found = list(task_pages(read_facts(str(tmp_path), "t", True), options, NOW_S))
+
+    def often(kind: type[pages.Page], **texts: str) -> None:
+        page = next(page for page in found if isinstance(page, kind))
+        for field, text in texts.items():
+            marked = _with_text(page, field, text)
+            plain = _with_text(page, field, "")
+            assert renderer().render(marked).content.count(text.encode()) <= (
+                page_bytes(marked) - page_bytes(plain)
+            ) / len(text), field
+
+    often(pages.TaskPage, name="ANAME", task_id="ANID", headline="AHEAD", hostname="AHOST", role="AROLE", root="AROOT")
+    often(pages.ProcessPage, **{"row.name": "ANAME", "row.words": "WORDS", "task.text": "ATASK", "cmdline": "ACMD"})
+    often(pages.LogPage, **{"process.text": "ANAME", "task.text": "ATASK", "run.words": "WORDS"})
+    often(pages.BrowsePage, **{"task.text": "ATASK", "sandbox": "ABOX"})
+    often(pages.RawPage, **{"task.text": "ATASK", "text": "ATEXT"})
+
+
+def _with_text(page: Any, field: str, text: str) -> Any:
+    name, _, below = field.partition(".")
+    value = _with_text(getattr(page, name), below, text) if below else text
+    return dataclasses.replace(page, **{name: value})
 
 
 def test_the_room_is_that_of_the_options_or_of_the_disk() -> None:

@@ -196,6 +196,29 @@ def test_secrets_go_from_commands_and_definitions_but_not_from_logs(tmp_path: Pa
     assert shown.logs[0].spans[0].text == "TOKEN=hunter2\n"
 
 
+def test_secrets_go_from_sentences(tmp_path: Path) -> None:
+    reason = "could not run: TOKEN=hunter2"
+    note = Note(round(START_S * 1000), "log", reason, "p")
+    failed = run_records("p", ProcessState.FAILED, code=1, reason=reason)
+    records: list[Record] = [task_status(TaskState.ACTIVE, reason=reason), header("t"), *failed, note]
+    write_task(tmp_path, "t", records, True, definition("p", max_failures=0))
+    for page in collect(tmp_path, is_active=True):
+        assert "hunter2" not in repr(page)
+
+
+def test_a_name_that_is_no_file_name_leads_to_no_file(tmp_path: Path) -> None:
+    records: list[Record] = [
+        task_status(TaskState.ACTIVE),
+        header("t"),
+        *run_records("a/b", None),
+        *run_records("..", None),
+    ]
+    facts = facts_of(replayed(records), str(tmp_path), "t")
+    page = task_page(list(task_pages(facts, dataclasses.replace(OPTIONS, max_bytes=1), NOW_S)))
+    assert [row.href for row in page.processes] == [None, None]
+    assert [row.stdout.href for row in page.processes] == [None, None]
+
+
 def test_references_of_thermos_are_filled_in(tmp_path: Path) -> None:
     task = {"name": "t", "processes": [{"name": "p", "cmdline": "serve {{thermos.ports[http]}}"}]}
     write_task(tmp_path, "t", success("t", "p", ports={"http": 31000}), task_json=json.dumps(task))

@@ -101,6 +101,7 @@ STAY = (
     "GOOGLE_APPLICATION_CREDENTIALS=/etc/g.json run",
     "ssh -i ~/.ssh/id_rsa h",
     "run --ssh-key ~/.ssh/id_rsa --private-key ./k.pem",
+    "run --tls-private-key certs/x.pem SIGNING_KEY=keys/sign.pem",
     "grep -r password src",
     "grep -c secret= x | wc",
     "echo the secret of success, a token of love",
