@@ -16,7 +16,7 @@ from observer_static.facts import TaskFacts
 from observer_static.options import Options
 from observer_static.output import Output
 from observer_static.pagedir import NotOurs, PageDir, open_pages
-from observer_static.pages import File, Page
+from observer_static.pages import File, Page, TaskPage
 from observer_static.publish import Published
 from observer_static.render import Renderer
 from thermos.formats import paths
@@ -29,6 +29,56 @@ if TYPE_CHECKING:
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 #: The programs' sources and templates, as far as pages depend on them.
 _CODE: Final = (Path(__file__).parent, Path(__file__).parent.parent / "thermos")
+
+
+#: A page of a process that does nothing new is made again this often at most, for what its logs say by then.
+REFRESH_S: Final = 10.0
+
+
+class _Looked(NamedTuple):
+    """A page of a process when it was last made: what the task's page says of the process, and when that was."""
+
+    row: int
+    at_s: float
+
+
+class _Known:
+    """What is known of the pages of an active task, so that a change need not make all of them again."""
+
+    def __init__(self) -> None:
+        self.raw = 0
+        self.looked: dict[str, _Looked] = {}
+
+
+class _Staying:
+    """Says which pages of a task stay as they are."""
+
+    def __init__(self, pages: PageDir, facts: TaskFacts, known: _Known, now_s: float) -> None:
+        self._pages = pages
+        self._known = known
+        self._now_s = now_s
+        self._raw = hash(facts.raw)
+        self._rows: dict[str, int] = {}
+        self.paths: set[str] = set()
+
+    def see(self, page: TaskPage) -> None:
+        """Know what the task's own page says of its processes."""
+        self._rows = {row.href: hash((row, page.is_active, page.has_runner)) for row in page.processes if row.href}
+
+    def __call__(self, path: str) -> int | None:
+        """Bytes of the page at *path* that stays; None: it is to be made."""
+        if path == layout.RAW:
+            is_same, self._known.raw = self._known.raw == self._raw, self._raw
+        else:
+            row = self._rows.get(path, 0)  # a log of an older run has none, and does not change
+            looked = self._known.looked.get(path)
+            is_same = looked is not None and looked.row == row and self._now_s - looked.at_s < REFRESH_S
+            if not is_same:
+                self._known.looked[path] = _Looked(row, self._now_s)
+        if not is_same or not self._pages.is_untouched(path):
+            return None
+        self.paths.add(path)
+        return self._pages.made[path].size_bytes
 
 
 class Seen(NamedTuple):
@@ -68,6 +118,8 @@ class TaskPages:
         #: Whether one that was killed may have left temporary files.
         self.is_first_round = True
         self.renderer = Renderer()
+        #: Of active tasks, by the names of their directories.
+        self._known: dict[str, _Known] = {}
 
     def write(
         self,
@@ -91,12 +143,18 @@ class TaskPages:
             if is_same and all(map(pages.is_untouched, pages.made)):
                 return Published(0, len(pages.made), 0)
             pages.made_from = ""  # until all are written
+            known = self._known.pop(name, _Known()) if not self.is_thorough else _Known()
+            staying = _Staying(pages, facts, known, time.monotonic())
             written = unchanged = removed = 0
             wanted = set()
             try:
-                for page in task_pages(facts, self._options, time.time(), usage, history, prefix=prefix):
+                for page in task_pages(
+                    facts, self._options, time.time(), usage, history, prefix=prefix, staying=staying
+                ):
                     if stop():
                         return Published(written, unchanged, removed)
+                    if isinstance(page, TaskPage):
+                        staying.see(page)
                     path = page.path.removeprefix(prefix)
                     wanted.add(path)
                     # Of a task that is over all pages are as they were or none is: one digest does for them.
@@ -105,12 +163,14 @@ class TaskPages:
                         unchanged += 1
                         continue
                     written += pages.write(File(path=path, content=self.renderer.render(page).content), digest)
-                for path in [path for path in pages.made if path not in wanted]:
+                for path in [path for path in pages.made if path not in wanted and path not in staying.paths]:
                     removed += pages.remove(path)
                 pages.made_from = made_from
+                if facts.is_active:
+                    self._known[name] = known
             finally:
                 pages.finish()
-        return Published(written, unchanged, removed)
+        return Published(written, unchanged + len(staying.paths), removed)
 
     def _open(self, name: str) -> PageDir:
         return open_pages(self._output.fd, layout.task_dir(name), self._output.modes)
@@ -135,6 +195,7 @@ class TaskPages:
 
     def remove(self, name: str) -> bool:
         """Take a task's pages away; whether there were any. What is not ours stays. Raises OSError."""
+        self._known.pop(name, None)
         try:
             fd = open_beneath(self._output.fd, layout.task_dir(name), _DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):

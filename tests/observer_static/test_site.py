@@ -139,6 +139,25 @@ def test_a_process_that_fails_touches_its_page_and_its_tasks_and_no_other(bench:
     assert touched <= TASK_1_PAGES - {"task/task-1/process/p1.html", "task/task-1/raw.html"}
 
 
+def test_pages_of_processes_that_do_nothing_new_are_not_made_again_at_every_change(bench: Bench) -> None:
+    task = FakeTask(bench.root, "task-1", processes=2)
+    with bench.site() as keeper:
+        keeper.write()
+        with (task.sandbox / ".logs" / "p1" / "0" / "stdout").open("a") as log:
+            log.write("one more line\n")
+        task.fail("p0")
+        keeper.follow()
+        assert "one more line" not in bench.text("task/task-1/process/p1.html")
+        task.fail("p1")
+        keeper.follow()
+        assert "one more line" in bench.text("task/task-1/process/p1.html")
+        with (task.sandbox / ".logs" / "p0" / "0" / "stdout").open("a") as log:
+            log.write("and another\n")
+        keeper.site.refresh()
+        keeper.write()
+        assert "and another" in bench.text("task/task-1/process/p0.html")
+
+
 def test_nothing_is_written_when_nothing_changed(bench: Bench) -> None:
     FakeTask(bench.root, "task-1", processes=2)
     finished(bench.root, 2)
