@@ -10,20 +10,23 @@ import fcntl
 import gzip
 import json
 import os
-import select
+import shutil
 import signal
 import struct
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from benchmarks import status
 from benchmarks.harness import (
+    LIMIT_S,
     Bench,
     Row,
     activity,
+    best,
     environment,
     median,
     memory,
@@ -31,9 +34,18 @@ from benchmarks.harness import (
     process,
     script,
     task,
+    time_s,
 )
+from detectors.roots import MesosPathDetector
+from detectors.watch import HostWatcher
+from observer_static import layout
+from observer_static.options import Options
+from observer_static.output import Output
+from observer_static.pagedir import PRIVATE
+from observer_static.site import Site
+from observer_static.sources import Sources
 from thermos.formats import checkpoint, paths
-from thermos.host.inotify import IN_CLOSE_WRITE, IN_MOVED_TO, Watcher
+from thermos.host.inotify import IN_MOVED_TO, Watcher
 from thermos.records import ProcessStatus, Record, RunnerHeader, TaskStatus
 from thermos.states import ProcessState, TaskState
 
@@ -80,7 +92,7 @@ def records(fake: Fake, count: int, is_over: bool, at_s: float) -> list[Record]:
             33,
             checkpoint.VERSION,
             "c" * 16,
-        ),  # fmt: skip
+        ),
         TaskStatus(TaskState.ACTIVE, at_ms, pid, 0, boot_id="b" * 36, pid_namespace=4026531836, runner_start_ticks=5),
     ]
     for n in range(count):
@@ -122,9 +134,9 @@ def make(work_dir: Path, number: int, is_over: bool, count: int = PROCESSES) -> 
     at_s = _AT_S + number
     fake.stream.write_bytes(b"".join(map(checkpoint.encode, records(fake, count, is_over, at_s))))
     os.utime(fake.stream, (at_s, at_s))
-    definition = task(
-        "hello", [process(f"process-{n}", f"exec ./serve --shard {n} --token s3cr3t") for n in range(count)]
-    )
+    commands = [process(f"process-{n}", f"exec ./serve --shard {n} --token s3cr3t") for n in range(count)]
+    definition = task("hello", commands)
+    definition["resources"]["disk"] = 1 << 30
     Path(paths.task_path(str(fake.root), task_id, where)).write_text(json.dumps(definition))
     for n in range(count):
         for run in range(2 if n == 0 else 1):
@@ -148,3 +160,202 @@ def owned(fakes: list[Fake]) -> Iterator[None]:
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def argv(work_dir: Path, site: Path, *flags: str) -> list[str]:
+    """What starts an observer of that agent's tasks alone."""
+    none = work_dir.parent / "no-root"
+    return [script("thermos_observer"), f"--mesos-root={work_dir}", f"--root={none}", f"--output={site}", *flags]
+
+
+@contextmanager
+def observing(work_dir: Path, site: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A running observer that has written all pages. Raises TimeoutError."""
+    with log.open("wb") as file:
+        child = subprocess.Popen(
+            argv(work_dir, site, "--rescan_s=100000"),
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        deadline = time.perf_counter() + LIMIT_S
+        while b"all pages are written" not in log.read_bytes():
+            if time.perf_counter() > deadline or child.poll() is not None:
+                raise TimeoutError(f"no pages: {log.read_text()[-500:]}")
+            time.sleep(0.05)
+        yield child
+    finally:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+class Writers:
+    """Tasks that write: in each, now and then, the first process fails and starts again."""
+
+    def __init__(self, fakes: list[Fake], site: Path) -> None:
+        self._fakes = fakes
+        self._seq = dict.fromkeys(fakes, 7)
+        self._watcher = Watcher()
+        self._of_watch: dict[int, Fake] = {}
+        self._since_s: dict[Fake, float] = {}
+        for fake in fakes:
+            watch = self._watcher.watch(str(site / layout.task_dir(layout.segment(fake.task_id))), IN_MOVED_TO)
+            if watch is None:
+                raise RuntimeError(f"cannot watch the pages of {fake.task_id}")
+            self._of_watch[watch] = fake
+        #: From a change on disk to the page that shows it.
+        self.latencies_s: list[float] = []
+
+    def run(self, changes: int, every_s: float) -> None:
+        """Make that many changes, one each *every_s*, and wait for their pages."""
+        begin_s = time.perf_counter()
+        for n in range(changes):
+            self._collect_until(begin_s + n * every_s)
+            fake = self._fakes[n % len(self._fakes)]
+            seq = self._seq[fake]
+            at_s = time.time()
+            failed = ProcessStatus(seq, "process-0", ProcessState.FAILED, stop_time=at_s, return_code=1)
+            data = b"".join(map(checkpoint.encode, [failed, *run_records("process-0", seq + 1, at_s, None)]))
+            self._seq[fake] = seq + 4
+            self._since_s.setdefault(fake, time.perf_counter())
+            with fake.stream.open("ab") as stream:
+                stream.write(data)
+        deadline_s = time.perf_counter() + LIMIT_S
+        while self._since_s:
+            self._collect_until(time.perf_counter() + 0.1)
+            if time.perf_counter() > deadline_s:
+                raise TimeoutError(f"no page shows the last change of {len(self._since_s)} tasks")
+
+    def _collect_until(self, end_s: float) -> None:
+        while (left_s := end_s - time.perf_counter()) > 0:
+            for event in self._watcher.wait(left_s):
+                since_s = self._since_s.pop(self._of_watch[event.watch], None) if event.name == layout.INDEX else None
+                if since_s is not None:
+                    self.latencies_s.append(time.perf_counter() - since_s)
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._watcher.close()
+
+
+def index_s(work_dir: Path, site: Path, fakes: list[Fake], count: int) -> list[float]:
+    """How long it takes, in a site that is complete, to write the index again after a task came or went."""
+    options = Options(writer="bench", version="0", hostname="here", index_href=True)
+    found = []
+    with (
+        HostWatcher(MesosPathDetector(str(work_dir))) as watcher,
+        closing(Output(str(site), PRIVATE)) as output,
+        Site(output, options, "bench", Sources()) as kept,
+    ):
+        watcher.scan()
+        kept.begin(watcher.tasks)
+        kept.write()
+        for fake in fakes[:count]:
+            active, finished = (
+                Path(paths.task_path(str(fake.root), fake.task_id, where)) for where in ("active", "finished")
+            )
+            os.rename(active, finished)
+            changes = watcher.scan()
+            kept.apply(changes, watcher.tasks)
+            kept.roster.due.clear()  # the task's own pages are another matter
+            start = time.perf_counter()
+            kept.write()
+            found.append(time.perf_counter() - start)
+            os.rename(finished, active)
+            kept.apply(watcher.scan(), watcher.tasks)
+            kept.write()
+    return found
+
+
+def page_bytes(bench: Bench, processes: int) -> int:
+    """Size, compressed, of the page of a task of that many processes."""
+    directory = bench.fresh("wide")
+    fake = make(directory / "mesos", 0, False, processes)
+    time_s(argv(directory / "mesos", directory / "site", "--once"))
+    page = directory / "site" / layout.task_dir(layout.segment(fake.task_id)) / layout.INDEX
+    return len(gzip.compress(page.read_bytes()))
+
+
+def many(bench: Bench, count: int) -> list[Row]:
+    """A root of very many finished tasks: the first site, and the memory that is needed for it."""
+    directory = bench.fresh("many")
+    root = directory / "root"
+    status.fill(root, count)
+    site = directory / "site"
+    flags = [f"--root={root}", f"--mesos-root={directory}/none", f"--output={site}"]
+    words = [script("thermos_observer"), *flags, "--once"]
+    child = subprocess.Popen(words, env=environment(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    start = time.perf_counter()
+    _, result, used = os.wait4(child.pid, 0)
+    taken = time.perf_counter() - start
+    if result != 0:
+        raise RuntimeError(f"the observer of {count} tasks ended with {result}")
+    return [
+        Row(f"observer: {count:,} finished tasks, first site", taken, "s"),
+        Row(
+            f"observer: {count:,} finished tasks, largest memory",
+            used.ru_maxrss * 1024,
+            "MB",
+            note="resident, one process",
+        ),
+    ]
+
+
+def measure(bench: Bench) -> list[Row]:
+    """The first site, then changes, memory and rest of a running observer."""
+    directory = bench.fresh("observer")
+    work_dir, site = directory / "mesos", directory / "site"
+    over, alive = bench.pick(1000, 100), bench.pick(130, 60)
+    bench.log(f"making {over + alive} checkpoint roots")
+    for number in range(over):
+        make(work_dir, number, True)
+    active = [make(work_dir, over + number, False) for number in range(alive)]
+    of = f"{over} + {alive} tasks"
+    with owned(active):
+        first = []
+        for _ in range(bench.pick(3, 1)):
+            shutil.rmtree(site, ignore_errors=True)
+            first.append(time_s(argv(work_dir, site, "--once")))
+        pages = sum(1 for _ in site.rglob("*.html"))
+        again = time_s(argv(work_dir, site, "--once"))
+        rows = [
+            Row(f"observer: first site of {of}", median(first), "s", FIRST_S, note=f"{pages:,} pages; {best(first)}"),
+            Row("observer: the same again, nothing changed", again, "s"),
+        ]
+        with observing(work_dir, site, directory / "log") as child:
+            writers = Writers(active[:50], site)
+            try:
+                writers.run(bench.pick(1000, 100), 0.02)
+            finally:
+                writers.close()
+            latencies = writers.latencies_s
+            busy = memory(child.pid).pss
+            before = activity(child.pid)
+            time.sleep(bench.pick(20, 3))
+            after = activity(child.pid)
+        rows += [
+            Row("observer: change → page, 50 tasks writing, p99", percentile(latencies, 99), "ms", LATENCY_S,
+                note=f"median {median(latencies) * 1e3:.0f} ms"),
+            Row("observer: memory (PSS)", busy, "MB", MEMORY_BYTES),
+            Row("observer: wake-ups when nothing changes", after.switches - before.switches, "", 0),
+        ]  # fmt: skip
+        index = index_s(work_dir, site, active, bench.pick(20, 5))
+        rows.append(
+            Row(
+                "observer: index again after one change",
+                median(index),
+                "ms",
+                INDEX_S,
+                note=f"worst {max(index) * 1e3:.0f} ms",
+            )
+        )
+    rows.append(Row("observer: page of 100 processes, gzip", page_bytes(bench, 100), "kB", PAGE_BYTES))
+    if not bench.quick:
+        rows += many(bench, 100_000)
+    return rows
