@@ -25,6 +25,9 @@ _CHART_WIDTH: Final = 600
 _CHART_HEIGHT: Final = 120
 _TIMELINE_WIDTH: Final = 1000
 _LANE_HEIGHT: Final = 18
+#: Quantities outside of these are no measurement, or as good as 0.
+_MOST: Final = 1e18
+_LEAST: Final = 1e-6
 #: Bars in one picture, and lanes, at most.
 MAX_BARS: Final = 400
 MAX_LANES: Final = 200
@@ -124,12 +127,12 @@ def _chart(
 
 
 def _is_quantity(value: float | None) -> bool:
-    return value is not None and math.isfinite(value) and value >= 0
+    return value is not None and 0 <= value <= _MOST  # NaN is neither
 
 
 def _nice_top(largest: float) -> float:
     """A round number that is not below *largest*."""
-    if largest <= 0:
+    if largest < _LEAST:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(largest))
     return next((step * unit for step in (1, 2, 5) if step * unit >= largest), 10 * unit)
