@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 from benchmarks import status
 from benchmarks.harness import (
     LIMIT_S,
+    Activity,
     Bench,
     Row,
     activity,
@@ -244,6 +245,19 @@ class Writers:
         self._watcher.close()
 
 
+def at_rest(pid: int) -> Activity:
+    """Of a process that has nothing more to do. Raises TimeoutError."""
+    deadline_s = time.perf_counter() + LIMIT_S
+    before = activity(pid)
+    while time.perf_counter() < deadline_s:
+        time.sleep(1)
+        after = activity(pid)
+        if after.switches == before.switches:
+            return after
+        before = after
+    raise TimeoutError("the observer does not come to rest")
+
+
 def index_s(work_dir: Path, site: Path, fakes: list[Fake], count: int) -> list[float]:
     """How long it takes, in a site that is complete, to write the index again after a task came or went."""
     options = Options(writer="bench", version="0", hostname="here", index_href=True)
@@ -336,7 +350,7 @@ def measure(bench: Bench) -> list[Row]:
                 writers.close()
             latencies = writers.latencies_s
             busy = memory(child.pid).pss
-            before = activity(child.pid)
+            before = at_rest(child.pid)
             time.sleep(bench.pick(20, 3))
             after = activity(child.pid)
         rows += [
