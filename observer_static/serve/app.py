@@ -18,7 +18,7 @@ from observer_static.serve.security import Hosts, Kind
 from observer_static.view import View
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from detectors.watch import TaskKey
 

@@ -20,7 +20,7 @@ from observer_static.logtext import is_binary
 from observer_static.serve.aurora_json import Json, chunk
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from wsgiref.types import WSGIEnvironment
 
 #: The most that one answer of ``/logdata`` and ``/filedata`` holds, of the file.
 MAX_CHUNK_BYTES: Final = 1 << 20

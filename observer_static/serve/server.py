@@ -15,7 +15,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from wsgiref.types import WSGIApplication
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +155,11 @@ class Server:
             for channel in list(self._server.active_channels.values()):
                 channel.handle_close()  # wakes up a worker that waits for room in it
             self._dispatcher.shutdown(timeout=STOP_S)
-            # A worker that is late will want to wake us, and write to a descriptor that were somebody else's by then.
-            late = [self._server.trigger] if self._dispatcher.threads else []
-            wasyncore.close_all({fd: each for fd, each in self._map.items() if each not in late})
+            if self._dispatcher.threads:
+                # A worker that is late will want to wake us, by a descriptor that must not be somebody else's by then.
+                wasyncore.dispatcher.close(self._server)
+            else:
+                self._server.close()
 
     def _is_told_to_end(self) -> bool:
         with self._lock:

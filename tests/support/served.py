@@ -20,6 +20,9 @@ from thermos.records import ProcessStatus, Record, RunnerHeader, TaskStatus
 from thermos.states import ProcessState, TaskState
 
 LAUNCHED_MS = 1_700_000_000_000
+#: What nobody may be shown, and a log that anybody may be.
+SECRET = b"root's own\n"
+LOG = b"one\ntwo & <b>three</b>\n"
 
 
 def a_run(process: str, end: ProcessState | None = ProcessState.SUCCESS, code: int = 0, seq: int = 0) -> list[Record]:

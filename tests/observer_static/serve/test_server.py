@@ -21,7 +21,7 @@ from tests.support.box import until
 from tests.support.served import Client, Host, a_run
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 pytestmark = pytest.mark.process
 
@@ -104,12 +104,32 @@ def test_it_ends_while_a_request_is_worked_on(caplog: pytest.LogCaptureFixture) 
         server.close()
         may_end.set()
         until(lambda: not [t for t in threading.enumerate() if t.name.startswith("waitress")], "the worker ends")
+    os.fstat(trigger.trigger)  # by which it wakes the server: still the same file, and not somebody else's by now
     trigger.close()
+
+
+def test_it_ends_while_an_answer_waits_for_its_reader() -> None:
+    """The worker that makes it stands still until there is room; it must not stand there for ever."""
+    made: list[int] = []
+
+    def endless(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        for number in range(100):
+            made.append(number)
+            yield bytes(1 << 20)
+
+    with Server("127.0.0.1", 0, endless) as server, contextlib.closing(Client(server).connect()) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: len(made) > 16, "more is made than is held")
+        before = time.monotonic()
+        server.close()
+        assert time.monotonic() - before < 1
+    assert len(made) < 100
 
 
 def test_it_sleeps_while_nobody_asks() -> None:
     """Not one wake-up: the kernel counts how often its threads gave the processor back."""
-    with running() as client:
+    with running(Limits(look_s=1)) as client:
         client.get("/")
         until(lambda: not client.server._server.active_channels, "the connection is gone")
 
