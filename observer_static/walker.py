@@ -51,76 +51,98 @@ def be_nice() -> None:
 
 def used(path: str, max_entries: int, deadline_s: float) -> Answer:
     """Bytes of the blocks of all that lies below the directory *path*; links and other file systems left out."""
+    found, why = at_least(path, max_entries, deadline_s)
+    return (found, None) if why is None else (None, why)
+
+
+def at_least(path: str, max_entries: int, deadline_s: float) -> Answer:
+    """The same; if not all of it could be counted, what could be, and why not the rest."""
     try:
         fd = os.open(path, _DIRECTORY)
     except (OSError, ValueError) as error:
         return None, getattr(error, "strerror", None) or str(error)
-    held = [fd]
+    count = _Count([fd])
     try:
-        return _blocks(held, max_entries, deadline_s) * 512, None
+        count.walk(max_entries, deadline_s)
     except Incomplete as error:
-        return None, str(error)
+        count.missing = str(error)
     except OSError as error:
-        return None, error.strerror or str(error)
+        count.missing = error.strerror or str(error)
     finally:
-        for fd in held:
+        for fd in count.held:
             os.close(fd)
+    return count.blocks * 512, count.missing
 
 
-def _blocks(held: list[int], max_entries: int, deadline_s: float) -> int:
+class _Count:
     """Blocks below the first of *held*, the descriptors of the directories on the way down."""
-    top = os.fstat(held[0])
-    blocks = top.st_blocks
-    linked: set[int] = set()
-    below: list[Iterator[os.DirEntry[str]]] = [os.scandir(held[0])]
-    entries = 0
-    while below:
-        entry = next(below[-1], None)
-        if entry is None:
-            below.pop()
-            if below:
-                os.close(held.pop())
-            continue
-        entries += 1
-        if entries > max_entries:
-            raise Incomplete(f"more than {max_entries} files")
-        if entries % _STRIDE == 0 and time.monotonic() > deadline_s:
-            raise Incomplete(f"took too long; {entries} files were counted")
+
+    def __init__(self, held: list[int]) -> None:
+        self.held = held
+        self.blocks = 0
+        #: Why something was left out.
+        self.missing: str | None = None
+
+    def walk(self, max_entries: int, deadline_s: float) -> None:
+        """Count them. Raises Incomplete, OSError; what has been counted by then stays."""
+        held = self.held
+        top = os.fstat(held[0])
+        self.blocks = top.st_blocks
+        linked: set[int] = set()
+        below: list[Iterator[os.DirEntry[str]]] = [os.scandir(held[0])]
+        entries = 0
+        while below:
+            entry = next(below[-1], None)
+            if entry is None:
+                below.pop()
+                if below:
+                    os.close(held.pop())
+                continue
+            entries += 1
+            if entries > max_entries:
+                raise Incomplete(f"more than {max_entries} files")
+            if entries % _STRIDE == 0 and time.monotonic() > deadline_s:
+                raise Incomplete(f"took too long; {entries} files were counted")
+            try:
+                info = os.stat(entry.name, dir_fd=held[-1], follow_symlinks=False)
+            except OSError:
+                continue  # it is gone
+            if info.st_dev != top.st_dev:
+                continue
+            if stat.S_ISDIR(info.st_mode):
+                fd = self._open(entry.name)
+                if fd is None:
+                    continue
+                held.append(fd)
+                if os.fstat(fd).st_dev != top.st_dev:  # mounted on since
+                    os.close(held.pop())
+                    continue
+                try:
+                    below.append(os.scandir(fd))
+                except OSError as error:
+                    self.missing = error.strerror or str(error)
+                    os.close(held.pop())
+                    continue
+            elif info.st_nlink > 1:
+                if info.st_ino in linked:
+                    continue
+                if len(linked) >= _MAX_LINKED:
+                    raise Incomplete(f"more than {_MAX_LINKED} files with several names")
+                linked.add(info.st_ino)
+            self.blocks += info.st_blocks
+
+    def _open(self, name: str) -> int | None:
+        """The directory *name*; None: it is gone, or something else by now, or closed to us."""
         try:
-            info = os.stat(entry.name, dir_fd=held[-1], follow_symlinks=False)
-        except OSError:
-            continue  # it is gone
-        if info.st_dev != top.st_dev:
-            continue
-        if stat.S_ISDIR(info.st_mode):
-            fd = _open(entry.name, held[-1])
-            if fd is None:
-                continue
-            held.append(fd)
-            if os.fstat(fd).st_dev != top.st_dev:  # mounted on since
-                os.close(held.pop())
-                continue
-            below.append(os.scandir(fd))
-        elif info.st_nlink > 1:
-            if info.st_ino in linked:
-                continue
-            if len(linked) >= _MAX_LINKED:
-                raise Incomplete(f"more than {_MAX_LINKED} files with several names")
-            linked.add(info.st_ino)
-        blocks += info.st_blocks
-    return blocks
-
-
-def _open(name: str, dir_fd: int) -> int | None:
-    """The directory *name*; None: it is gone, or something else by now."""
-    try:
-        return os.open(name, _DIRECTORY, dir_fd=dir_fd)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return os.open(name, _DIRECTORY, dir_fd=self.held[-1])
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            if error.errno == errno.EMFILE:
+                self.missing = "directories are nested too deep"
+            else:
+                self.missing = f"a directory cannot be read: {error.strerror}"
             return None
-        if error.errno == errno.EMFILE:
-            raise Incomplete("directories are nested too deep") from None
-        raise Incomplete(f"a directory cannot be read: {error.strerror}") from None
 
 
 def raise_descriptor_limit() -> None:

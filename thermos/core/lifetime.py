@@ -116,6 +116,8 @@ Decision: TypeAlias = tuple[Life, tuple[Action, ...]]
 _WITH_RUNNER: Final = frozenset(
     {Phase.STARTING, Phase.UP, Phase.WITHDRAWING, Phase.ASKING, Phase.KILLING, Phase.FORCING}
 )
+#: Phases of a task that nobody has asked to end; its runner may be about to be replaced.
+_WITH_TASK: Final = frozenset({Phase.STARTING, Phase.UP})
 _ENDING: Final = frozenset({Phase.WITHDRAWING, Phase.ASKING, Phase.KILLING, Phase.FORCING})
 _OVER: Final = frozenset({Phase.REPORTING, Phase.CLOSED})
 
@@ -148,9 +150,9 @@ def decide(life: Life, event: Event) -> Decision:
         case ReadinessTold(is_ready):
             return _readiness(life, is_ready)
         case LimitExceeded(status):
-            return _end(life, status) if life.phase is Phase.UP else (life, ())
+            return _end(life, status) if life.phase in _WITH_TASK else (life, ())
         case AnnounceFailed(message):
-            return _end(life, Status(FAILED, message)) if life.phase is Phase.UP else (life, ())
+            return _end(life, Status(FAILED, message)) if life.phase in _WITH_TASK else (life, ())
         case KillAsked(task_id, grace_s):
             if life.plan is None or life.plan.task_id != task_id:
                 return life, ()

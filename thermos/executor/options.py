@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     )
     switch("no-create-user", "do not create the role's user inside images")
     add("sandbox-mount-point", "the sandbox inside an image", metavar="PATH", default=Options.sandbox_mount_point)
-    add("execute-as-user", "the sandbox is this user's, and so are the processes", metavar="USER")
+    add("execute-as-user", "the sandbox is this user's; processes run as this program's user", metavar="USER")
     switch("nosetuid", "run processes as this program's user")
     switch("nosetuid-health-checks", "run shell health checks as this program's user")
     add("runner-logger-destination", "where the output of processes goes", choices=LOGGER_DESTINATIONS)

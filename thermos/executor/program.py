@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, assert_never
 
 from thermos.core import session_events as session
-from thermos.core.health import HealthPolicy
 from thermos.core.lifetime import Life, Phase, decide
 from thermos.core.lifetime_events import (
     AbandonSandbox,
@@ -43,19 +42,19 @@ from thermos.core.lifetime_events import (
 )
 from thermos.errors import ThermosError
 from thermos.executor import assignment as assignments
+from thermos.executor import checks
 from thermos.executor import sandbox as sandboxes
 from thermos.executor.agent import Agent
 from thermos.executor.announcer import Announcer
 from thermos.executor.assignment import Assignment
 from thermos.executor.environment import Surroundings
 from thermos.executor.errand import Errand
+from thermos.executor.limits import Limits
 from thermos.executor.log import Log
 from thermos.executor.options import Options
 from thermos.executor.pages import HealthWords, Pages, PagesOrder
 from thermos.executor.runner_child import RunnerChild, RunnerOrder
 from thermos.health.checker import SNOOZE_NAME, Checker, Verdict
-from thermos.health.probes import HttpProbe, Probe
-from thermos.health.shell import ShellProbe
 from thermos.host.command import User, find_user
 from thermos.host.http_client import Request, Response
 from thermos.host.linux import read_signals, signal_fd
@@ -94,6 +93,8 @@ class Program:
         self._sandbox: Errand | None = None
         self._runner: RunnerChild | None = None
         self._checker: Checker | None = None
+        self._limits: Limits | None = None
+        self._launch_info = True
         self._announcer: Announcer | None = None
         self._pages: Pages | None = None
         self._farewell: Request | None = None
@@ -227,8 +228,9 @@ class Program:
             case StartChecks():
                 self._start_checks()
             case StopChecks():
-                if self._checker is not None:
-                    self._checker.stop()
+                for part in (self._checker, self._limits):
+                    if part is not None:
+                        part.stop()
             case Announce():
                 assert self._announcer is not None
                 self._announcer.announce()
@@ -338,16 +340,24 @@ class Program:
     def _start_checks(self) -> None:
         assignment = self._assignment
         assert assignment is not None
-        probe = self._probe(assignment)
+        self._limits = Limits(
+            self._loop,
+            assignment.task.resources,
+            self._plan.root,
+            self._surroundings.sandbox,
+            pids=lambda: self._runner.pids if self._runner is not None else (0, ()),
+            counts=self._counts,
+            tell=self._handle,
+            complain=self._log.warning,
+        )
+        self._limits.start()
+        try:
+            probe = checks.probe(assignment, self._options, self._plan, self._launch_info)
+        except ThermosError as error:  # the role has no user here, and the check should run as it
+            self._handle(HealthTold(False, str(error), is_fatal=True))
+            return
         if probe is None:
             return
-        config = assignment.health
-        policy = HealthPolicy(
-            config.initial_interval_secs,
-            config.interval_secs,
-            config.max_consecutive_failures,
-            config.min_consecutive_successes,
-        )
 
         def tell(verdict: Verdict) -> None:
             if self._pages is not None:
@@ -355,30 +365,17 @@ class Program:
             self._handle(HealthTold(verdict.is_healthy, verdict.message, verdict.is_fatal))
 
         snooze = os.path.join(self._plan.root, SNOOZE_NAME)
-        self._checker = Checker(self._loop, policy, probe, tell, snooze)
+        self._checker = Checker(self._loop, checks.policy(assignment), probe, tell, snooze)
         self._checker.start()
 
-    def _probe(self, assignment: Assignment) -> Probe | None:
-        config = assignment.health
-        if assignment.health_command is not None:
-            as_us = self._options.nosetuid_health_checks or self._options.nosetuid
-            user = None if as_us or assignment.is_docker or os.geteuid() != 0 else find_user(assignment.role or None)
-            environment = dict(os.environ)
-            if user is not None:
-                environment.update(HOME=self._plan.root, USER=user.name, LOGNAME=user.name)
-            return ShellProbe(assignment.health_command, self._plan.root, config.timeout_secs, user, environment)
-        if assignment.health_port is None:
-            return None
-        http = config.health_checker.http
-        if http is None:
-            return HttpProbe(assignment.health_port, timeout_s=config.timeout_secs)
-        return HttpProbe(
-            assignment.health_port,
-            http.endpoint,
-            http.expected_response,
-            http.expected_response_code,
-            config.timeout_secs,
-        )
+    def _counts(self) -> dict[str, int | float | None]:
+        """What health checks and announcing can count."""
+        found: dict[str, int | float | None] = {}
+        if self._checker is not None:
+            found.update(self._checker.counts._asdict())
+        if self._announcer is not None:
+            found["disconnected_time"] = round(self._announcer.disconnected_s, 1)
+        return found
 
     def _say_farewell(self, path: str) -> None:
         assert self._assignment is not None

@@ -25,6 +25,7 @@ from thermos.states import ProcessState
 
 #: States of a process that has not run yet; one that came and went between two looks has.
 _NOT_YET: Final = frozenset({ProcessState.WAITING, ProcessState.FORKED})
+_FORKED_STATES: Final = frozenset({ProcessState.FORKED, ProcessState.RUNNING})
 _READ_BYTES: Final = 64 << 10
 #: Of what the runner complains about, so much is told.
 _SAID_BYTES: Final = 2000
@@ -97,6 +98,13 @@ class RunnerChild:
         self._has_run = False
         self._decoder = Decoder()
         self._kill_words: list[str] | None = None
+        #: By the process's name: pid and start time of the coordinator of the run that there is.
+        self._coordinators: dict[str, tuple[int, int]] = {}
+
+    @property
+    def pids(self) -> tuple[int, tuple[tuple[int, int], ...]]:
+        """The runner, 0 if there is none, and its coordinators with their start times: all that is ours of the task."""
+        return self._pid, tuple(self._coordinators.values())
 
     # -- Starting --------------------------------------------------------------------------------------------------
 
@@ -144,11 +152,19 @@ class RunnerChild:
             if isinstance(record, TaskStatus) and not self._is_ready:
                 self._is_ready = True
                 self._tell(RunnerReady())
+            if isinstance(record, ProcessStatus):
+                self._follow(record)
             if isinstance(record, ProcessStatus) and not self._has_run and record.state not in _NOT_YET:
                 self._has_run = True
                 self._tell(ProcessesRun())
         self._changed()
         return True
+
+    def _follow(self, record: ProcessStatus) -> None:
+        if record.state not in _FORKED_STATES:
+            self._coordinators.pop(record.process, None)
+        elif record.coordinator_pid is not None and record.coordinator_start_ticks is not None:
+            self._coordinators[record.process] = (record.coordinator_pid, record.coordinator_start_ticks)
 
     def _ended(self) -> None:
         self._loop.unwatch(self._pidfd)

@@ -28,7 +28,7 @@ _READ_BYTES: Final = 64 << 10
 
 @dataclass(frozen=True)
 class ShellProbe:
-    """Run a command by bash. *user* None: as we are. *words*: what goes before the shell's own, to enter an image."""
+    """Run a command by bash. *user* None: as we are. *words*: what is executed instead, to run it within an image."""
 
     command: str
     cwd: str
@@ -195,7 +195,7 @@ def _become_command(probe: ShellProbe, output: int) -> NoReturn:
             os.setgid(user.gid)
             os.setuid(user.uid)
         os.chdir(probe.cwd)
-        words = [*probe.words, *shell_argv(probe.command)]
+        words = list(probe.words) or shell_argv(probe.command)
         os.execve(words[0], words, dict(probe.environment))
     except OSError as error:
         os.write(2, f"{error.filename or 'it'}: {error.strerror}".encode())
