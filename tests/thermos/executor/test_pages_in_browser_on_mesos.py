@@ -39,11 +39,8 @@ def framework(cluster: Mesos) -> Iterator[Scheduler]:
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed here (Debian: chromium)")
 def test_a_log_is_followed_through_the_agent(cluster: Mesos, framework: Scheduler) -> None:
-    task = Task(
-        cluster,
-        framework,
-        process("web", "echo first; while [ ! -e more ]; do sleep 0.05; done; echo sum $((20 + 22)); exec -a WORD sleep 600"),
-    )
+    talk = "echo first; while [ ! -e more ]; do sleep 0.05; done; echo sum $((20 + 22))"
+    task = Task(cluster, framework, process("web", f"{talk}; exec -a WORD sleep 600"))
     task.until("TASK_RUNNING")
     page_file = task.sandbox / "pages/process/web.html"
     until(lambda: page_file.exists() and "first" in page_file.read_text(), "the page shows the first line")
@@ -55,8 +52,7 @@ def test_a_log_is_followed_through_the_agent(cluster: Mesos, framework: Schedule
             page.on("request", lambda request: asked.append(request.url))
             page.goto(page_file.as_uri())
             assert [url for url in asked if not url.startswith("file:")] == []  # nothing before it is asked for
-            box = page.get_by_role("checkbox").first
-            box.check()
+            page.get_by_label("Follow").first.check()
             (task.sandbox / "sandbox/more").touch()
             page.get_by_text("sum 42", exact=False).first.wait_for(timeout=30_000)
             assert any(f"127.0.0.1:{cluster.port}/files/read" in url for url in asked)
