@@ -94,6 +94,18 @@ def test_large_ones_are_not_kept(host: Host) -> None:
     assert host.view.facts(key(host, "small")) is small  # and drive out no others
 
 
+def test_the_room_for_what_is_kept_is_shared(host: Host) -> None:
+    padding = b" " * (MAX_KEPT_BYTES // 3)
+    for number in range(4):
+        host.add(f"task-{number}", definition=b'{"name": "x", "processes": []}' + padding)
+    first, second = host.view.facts(key(host, "task-0")), host.view.facts(key(host, "task-1"))
+    host.view.facts(key(host, "task-2"))
+    assert host.view.facts(key(host, "task-1")) is second
+    assert (
+        host.view.facts(key(host, "task-0")) is not first
+    )  # three and their checkpoints are more than there is room for
+
+
 def test_many_threads_ask_while_tasks_come_and_go(host: Host) -> None:
     for number in range(20):
         host.add(f"task-{number}", a_run("p"))
