@@ -242,10 +242,10 @@ def _contexts(name: str) -> Any:
 #: Names of the structs of jobs. (Written out: knowing them must not take their import.)
 JOB_NAMES: Final = frozenset({
     "Announcer", "AppcImage", "BatchUpdateStrategy", "Container", "CoordinatorSlaPolicy", "CountSlaPolicy", "Docker",
-    "DockerImage", "ExecutorConfig", "HealthCheckConfig", "HealthCheckerConfig", "HttpHealthChecker",
-    "HttpLifecycleConfig", "Job", "LifecycleConfig", "Mesos", "MesosTaskInstance", "Metadata", "Mode", "Parameter",
-    "PartitionPolicy", "PercentageSlaPolicy", "QueueUpdateStrategy", "ShellHealthChecker", "UpdateConfig",
-    "VariableBatchUpdateStrategy", "Volume",
+    "DockerImage", "ExecutorConfig", "GrpcProbe", "HealthCheckConfig", "HealthCheckerConfig", "HttpHealthChecker",
+    "HttpLifecycleConfig", "HttpProbe", "Job", "LifecycleConfig", "Mesos", "MesosTaskInstance", "Metadata", "Mode",
+    "Parameter", "PartitionPolicy", "PercentageSlaPolicy", "Probe", "QueueUpdateStrategy", "ShellHealthChecker",
+    "ShellProbe", "TcpProbe", "UpdateConfig", "VariableBatchUpdateStrategy", "Volume",
 })  # fmt: skip
 
 _MAKERS: Final[Mapping[str, Callable[[], Any]]] = {

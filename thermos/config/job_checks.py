@@ -21,6 +21,7 @@ from thermos.config.ports import (
     ports_requested,
     resolve,
 )
+from thermos.config.probe_checks import probe_problems, probe_warnings
 from thermos.definition import Problem, limit_problems
 from thermos.errors import TaskInvalid
 from thermos.schema import MB, ports_wanted
@@ -51,6 +52,7 @@ def job_problems(job: Job) -> Iterator[Problem]:
     yield from _cron_problems(job)
     yield from _update_problems(job)
     yield from _announce_problems(job)
+    yield from probe_problems(job.x_probes, ports_wanted(job.task) | portmap(job).keys())
 
 
 def job_warnings(job: Job) -> Iterator[Problem]:
@@ -79,6 +81,7 @@ def job_warnings(job: Job) -> Iterator[Problem]:
                 f"is '{primary}', a port that no process uses",
                 f"use {{{{thermos.ports[{primary}]}}}} in the process that serves, or name the port it uses",
             )
+    yield from probe_warnings(job.x_probes, job.announce is not None)
     if isinstance(job.container, Container):
         yield Problem("container", "is the old way to write a Docker container", "write container=Docker(...)")
     if job.update_config.sla_aware and job.sla_policy is None:

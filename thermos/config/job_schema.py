@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from thermos.config.probe_schema import Probe
 from thermos.definition import about
 from thermos.schema import Task
 
@@ -344,6 +345,9 @@ class Job:
     container: Container | Docker | Mesos | None = field(
         default=None, metadata=about("In what it runs; unset: a Mesos container without an image.")
     )
+    x_probes: tuple[Probe, ...] = field(
+        default=(), metadata=about("More checks, each with a name and a purpose. Not in Aurora.", sparse=True)
+    )
 
     @property
     def key(self) -> str:
@@ -363,4 +367,7 @@ class MesosTaskInstance:
     health_check_config: HealthCheckConfig = field(default=HealthCheckConfig(), metadata=about("When it is healthy."))
     lifecycle: LifecycleConfig = field(
         default=LifecycleConfig(http=HttpLifecycleConfig()), metadata=about("How it is asked to stop.")
+    )
+    x_probes: tuple[Probe, ...] = field(
+        default=(), metadata=about("More checks, each with a name and a purpose. Not in Aurora.", sparse=True)
     )

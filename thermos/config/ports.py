@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from thermos.config.job_schema import Job, MesosTaskInstance
+from thermos.config.probe_checks import ports_in, ports_probed
 from thermos.errors import ThermosError
 from thermos.schema import ports_wanted
-from thermos.templates import BadTemplate, parse_address, references
 
 #: A name of a port or, once it is known, its number.
 Target = str | int
@@ -60,15 +60,7 @@ def _number(target: Target) -> Target:
 def ports_referred(job: Job | MesosTaskInstance) -> frozenset[str]:
     """The names in ``{{thermos.ports[NAME]}}`` in the shell health check; those in the task are `ports_wanted`'s."""
     shell = job.health_check_config.health_checker.shell
-    found = set()
-    for address in references(shell.shell_command) if shell is not None else ():
-        try:
-            parts = parse_address(address)
-        except BadTemplate:
-            continue
-        if len(parts) == 3 and parts[:2] == (".thermos", ".ports"):
-            found.add(parts[2][1:-1])
-    return frozenset(found)
+    return ports_in(shell.shell_command) if shell is not None else frozenset()
 
 
 def portmap(job: Job | MesosTaskInstance) -> dict[str, Target]:
@@ -79,10 +71,11 @@ def portmap(job: Job | MesosTaskInstance) -> dict[str, Target]:
 def ports_requested(job: Job | MesosTaskInstance) -> frozenset[str]:
     """The names of the ports that the scheduler must find for each instance of *job*.
 
-    They are those the task refers to and the announcer's, each followed to its end. Raises PortmapCycle.
+    They are those the task refers to, those its probes ask and the announcer's, each followed to its end. Raises
+    PortmapCycle.
     """
     aliases = portmap(job)
-    return unallocated(aliases) | (ports_wanted(job.task) - aliases.keys())
+    return unallocated(aliases) | ((ports_wanted(job.task) | ports_probed(job.x_probes)) - aliases.keys())
 
 
 def has_health_port(job: Job | MesosTaskInstance) -> bool:

@@ -32,9 +32,9 @@ def definitions() -> Mapping[str, type]:
 
     Those of jobs are a third of this package's import time: a file that only has tasks does without.
     """
-    from thermos.config import job_schema
+    from thermos.config import job_schema, probe_schema
 
-    return {**TASK_DEFINITIONS, **_definitions(job_schema)}
+    return {**TASK_DEFINITIONS, **_definitions(probe_schema), **_definitions(job_schema)}
 
 
 _SIMPLE: Final = {"str": "String", "int": "Integer", "float": "Float", "bool": "Boolean"}
