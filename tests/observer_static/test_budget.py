@@ -182,6 +182,22 @@ def test_what_failed_comes_first(tmp_path: Path) -> None:
     assert "process/fine29.html" not in found
 
 
+@pytest.mark.parametrize("kind", LOGS)
+def test_one_process_takes_no_more_than_there_is(tmp_path: Path, kind: str) -> None:
+    write_big_task(tmp_path, 1, None, LOGS[kind])
+    found = rendered(tmp_path, options=dataclasses.replace(OPTIONS, max_bytes=400_000))
+    assert sum(map(len, found.values())) <= 400_000
+    assert len(found["process/process-0.html"]) > 60_000 or kind in ("no text", "wrong utf-8")
+
+
+def test_of_thousands_of_processes_as_many_stand_in_the_table_as_fit(tmp_path: Path) -> None:
+    write_big_task(tmp_path, 3000, 64 * MB)
+    page = next(task_pages(read_facts(str(tmp_path), "t", True), OPTIONS, NOW_S))
+    assert isinstance(page, pages.TaskPage)
+    assert 100 < len(page.processes) < 1000 and len(page.processes) + page.left_out == 3000
+    assert {row.group for row in page.processes} == {"failed"}, "those matter most"
+
+
 def test_a_page_of_a_hundred_processes_is_small(tmp_path: Path) -> None:
     write_big_task(tmp_path, 100, None, runs=5)
     found = rendered(tmp_path, **everything(100))
