@@ -10,6 +10,7 @@ are no secrets themselves: references to variables, paths, switches. Time is lin
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -98,6 +99,7 @@ _ABOUT: Final = frozenset({
 _COUNTED: Final = frozenset({"tokens", "pass", "cookie", "cred", "creds"})
 
 
+@functools.lru_cache(maxsize=2048)  # the same few names stand in every definition
 def is_secret_name(name: str) -> bool:
     """Whether a variable, option or field of that name holds a secret."""
     words = [word.lower() for word in _WORDS.findall(name)]
