@@ -15,6 +15,7 @@ import pytest
 ROOT: Final = Path(__file__).parent.parent
 PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+INLINE: Final = re.compile(r"`[^`\n]*/[^`\n]*`")
 CODE: Final = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 #: What no file of ours may say, with the reason; a letter in brackets keeps a pattern from finding itself.
@@ -114,15 +115,14 @@ def test_nothing_says_what_it_must_not() -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize(
-    "line", ["# TOD" + "O: later", "see issu" + "e 12", "cd /wor" + "k/here", "in /roo" + "t/x"]
-)
+@pytest.mark.parametrize("line", ["# TOD" + "O: later", "see issu" + "e 12", "cd /wor" + "k/here", "in /roo" + "t/x"])
 def test_what_must_not_be_said_is_found(line: str) -> None:
     assert len(forbidden("somewhere", f"fine\n{line}\n")) == 1
 
 
 def test_documents_say_agent() -> None:
-    found = [name(page) for page in PAGES if OLD_WORD.search(page.read_text("utf-8"))]
+    # A path that is spelled out, as `slaves/` in an agent's work directory, is no word of ours.
+    found = [name(page) for page in PAGES if OLD_WORD.search(INLINE.sub("", page.read_text("utf-8")))]
     assert not found, f"say agent: {', '.join(found)}"
 
 

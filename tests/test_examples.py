@@ -36,7 +36,7 @@ SERVICES: Final = ("service-with-sidecar.thermos", "web-service.aurora")
 
 
 def configurations() -> set[str]:
-    return {path.name for path in EXAMPLES.iterdir() if path.suffix != ".md"}
+    return {path.name for path in EXAMPLES.iterdir() if path.is_file() and path.suffix != ".md"}
 
 
 def command(verb: str, *words: object, root: Path) -> list[str]:

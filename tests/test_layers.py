@@ -44,6 +44,7 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "thermos.host.http_client": frozenset({"thermos.host"}),
     "thermos.runner": SHELL | {"thermos.lean"},
     "thermos.executor": SHELL
+    | {"thermos"}
     | {"thermos.runner.boot", "thermos.runner.spawn", "thermos.runner.control", "thermos.words", "thermos.health"}
     | {"thermos.config.job_json", "thermos.config.job_schema", "thermos.config.ports", "thermos.announce"}
     | {"thermos.host.http_client", "thermos.host.usage", "observer_static", "detectors"},

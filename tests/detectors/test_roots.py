@@ -147,7 +147,7 @@ def test_the_run_that_a_path_lies_in(tmp_path: Path) -> None:
     assert find_root("/slaves/S/frameworks/F/executors/E/runs/R") == (
         "/", "S", "F", "E", "R", "/slaves/S/frameworks/F/executors/E/runs/R",
     )  # fmt: skip
-    nested = find_root(f"{box}/work/agents/S2/frameworks/F2/executors/E2/runs/r2/x")
+    nested = find_root(f"{box}/mesos/agents/S2/frameworks/F2/executors/E2/runs/r2/x")
     assert nested is not None and nested.agent_id == "S2"
     for outside in ("/", "", "/var/lib/mesos/slaves/S1", f"{box}/..".replace("/r1", ""), box.replace("runs", "run")):
         assert find_root(outside) is None, outside
