@@ -7,6 +7,7 @@ import contextlib
 import errno
 import hashlib
 import logging
+import pwd
 from dataclasses import replace
 
 from detectors import plugins
@@ -32,7 +33,7 @@ from thermos.errors import ExitCode
 log = logging.getLogger(PROGRAM)
 
 
-def run(args: argparse.Namespace, *, owner: str | None, group: int, hostname: str) -> int:
+def run(args: argparse.Namespace, *, owner: pwd.struct_passwd | None, group: int, hostname: str) -> int:
     """Observe until all is written (``--once``) or a signal comes; the exit code. Raises OSError, ThermosError."""
     modes = Modes(0o750, 0o640, group) if group != -1 else PRIVATE
     options = _options(args, hostname)

@@ -18,8 +18,8 @@ from thermos.errors import ExitCode, ThermosError, UnknownUser
 
 log = logging.getLogger(PROGRAM)
 
-#: Of what others may not read.
-_PRIVATE_UMASK: Final = 0o022
+#: Directories above the output are made so that others may pass.
+_UMASK: Final = 0o022
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM} {__version__}")
         return ExitCode.OK
     _start_logging()
-    os.umask(_PRIVATE_UMASK)
+    os.umask(_UMASK)
     try:
         return _run(args)
     except ThermosError as error:
@@ -53,14 +53,14 @@ def _run(args: argparse.Namespace) -> int:
     return assembly.run(args, owner=_user(args.owner), group=_group(args.group), hostname=socket.gethostname())
 
 
-def _user(name: str | None) -> str | None:
-    """*name*, if there is such a user. Raises UnknownUser."""
-    if name is not None:
-        try:
-            pwd.getpwnam(name)
-        except KeyError:
-            raise UnknownUser(f"there is no user {name!r} on this host") from None
-    return name
+def _user(name: str | None) -> pwd.struct_passwd | None:
+    """The user of that name. Raises UnknownUser."""
+    if name is None:
+        return None
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise UnknownUser(f"there is no user {name!r} on this host") from None
 
 
 def _group(name: str | None) -> int:

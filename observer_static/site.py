@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import pwd
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
@@ -56,7 +57,7 @@ class Site:
         salt: str,
         sources: Sources,
         *,
-        owner: str | None = None,
+        owner: pwd.struct_passwd | None = None,
         finished_pages: int = FINISHED_PAGES,
     ) -> None:
         self.roster = Roster(finished_pages)
@@ -73,7 +74,9 @@ class Site:
         self._sources = sources
         self._owner = owner
         self._pages = TaskPages(output, options, salt)
-        self._indexes = Indexes(output, options, salt, sources, owner, self.roster, self._pages.renderer)
+        self._indexes = Indexes(
+            output, options, salt, sources, owner and owner.pw_name, self.roster, self._pages.renderer
+        )
         self._rows: dict[TaskKey, TaskRow] = {}
         self._step: Iterator[None] | None = None
         self._crew: Crew | None = None
@@ -126,11 +129,13 @@ class Site:
         self.roster.due.update((key, None) for key in keys if key in self.roster.tasks)
 
     def _is_shown(self, key: TaskKey, is_active: bool) -> bool:
-        """Whether the task belongs to the user whose tasks are shown; its own records say so."""
+        """Whether the task belongs to the user whose tasks are shown: its records say so, and who wrote them may."""
         if self._owner is None:
             return True
-        header = read_facts(key.root, key.task_id, is_active).state.header
-        return header is not None and header.user == self._owner
+        facts = read_facts(key.root, key.task_id, is_active)
+        header = facts.state.header
+        is_said = header is not None and header.user == self._owner.pw_name
+        return is_said and facts.author_uid in (0, os.geteuid(), self._owner.pw_uid)
 
     def _forget(self, key: TaskKey) -> None:
         self.roster.forget(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -19,6 +20,7 @@ from observer_static.output import Output
 from observer_static.pagedir import MARKER, PRIVATE
 from observer_static.site import Site
 from observer_static.sources import Sources
+from tests.support.box import IS_ROOT, NOBODY
 from tests.support.tasks import BEGIN_S, FakeTask, finished
 
 pytestmark = pytest.mark.process
@@ -34,7 +36,11 @@ class Bench:
 
     @contextlib.contextmanager
     def site(
-        self, owner: str | None = None, finished_pages: int = 1000, salt: str = "salt", writer: str = "test"
+        self,
+        owner: pwd.struct_passwd | None = None,
+        finished_pages: int = 1000,
+        salt: str = "salt",
+        writer: str = "test",
     ) -> Iterator[Keeper]:
         options = Options(writer=writer, version="1", hostname="here", index_href=True)
         detector = ChainedPathDetector(FixedPathDetector(str(self.root)), FixedPathDetector(str(self.other_root)))
@@ -260,24 +266,39 @@ def test_the_same_id_in_two_roots_is_two_tasks(bench: Bench) -> None:
     assert not bench.dead_links()
 
 
+ME = pwd.getpwuid(os.getuid())
+
+
 def test_with_an_owner_only_that_users_tasks_are_shown_and_the_index_says_so(bench: Bench) -> None:
-    FakeTask(bench.root, "task-1", user="www")
+    FakeTask(bench.root, "task-1", user=ME.pw_name)
     FakeTask(bench.root, "task-2", user="secret-agent")
     garbage = FakeTask(bench.root, "task-3")
     garbage.stream.write_bytes(b"\0\0\0\x05hello")
-    with bench.site(owner="www") as keeper:
+    with bench.site(owner=ME) as keeper:
         keeper.write()
         FakeTask(bench.root, "task-4", user="secret-agent")
-        FakeTask(bench.root, "task-5", user="www").finish()
+        FakeTask(bench.root, "task-5", user=ME.pw_name).finish()
         keeper.follow()
     everything = "".join(map(bench.text, bench.pages()))
     assert "secret-agent" not in everything
     assert sorted(os.listdir(bench.path / "task")) == ["task-1", "task-5"]
     assert bench.listed("index.html") == ["task-1"]
-    assert re.search(r"\bwww\b", bench.text("index.html"))
+    assert re.search(rf"tasks of[^.]*\b{ME.pw_name}\b", re.sub(r"<[^>]*>", "", bench.text("index.html")))
     with bench.site() as keeper:
         keeper.write()
     assert sorted(os.listdir(bench.path / "task")) == [f"task-{n}" for n in range(1, 6)]
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="giving files away takes root")
+def test_a_task_that_somebody_else_made_up_is_not_shown_as_the_owners(bench: Bench) -> None:
+    FakeTask(bench.root, "task-1", user=ME.pw_name)
+    forged = FakeTask(bench.other_root, "task-2", user=ME.pw_name)
+    for path in (bench.other_root, *bench.other_root.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    assert forged.stream.stat().st_uid == NOBODY
+    with bench.site(owner=ME) as keeper:
+        keeper.write()
+    assert os.listdir(bench.path / "task") == ["task-1"]
 
 
 def test_older_finished_tasks_stand_on_numbered_pages(bench: Bench) -> None:
