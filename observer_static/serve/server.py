@@ -121,9 +121,10 @@ class Server:
         listen: Any = settings.listen[0]
         try:
             self._server: Any = _Server(app, self._map, dispatcher=self._dispatcher, adj=settings, sockinfo=listen)
-        except OSError:
+        except OSError as error:
             wasyncore.close_all(self._map)
-            raise
+            words = f"cannot listen on {host}, port {port}: {error.strerror or error}"
+            raise OSError(error.errno, words) from None
         self._limits = limits
         self._dispatcher.set_thread_count(limits.threads)
         self._thread = threading.Thread(target=self._run, name="serve", daemon=True)

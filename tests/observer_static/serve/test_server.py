@@ -60,6 +60,7 @@ def test_a_port_that_is_taken() -> None:
     with running() as client, pytest.raises(OSError) as caught:
         Server("127.0.0.1", client.port, hello)
     assert caught.value.errno == errno.EADDRINUSE
+    assert f"127.0.0.1, port {client.port}" in str(caught.value)
 
 
 def test_it_listens_on_ipv6(tmp_path: Path) -> None:
