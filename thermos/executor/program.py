@@ -280,17 +280,14 @@ class Program:
         plan = sandboxes.plan_of(self._assignment, surroundings.directory, surroundings.sandbox, owner, self._options)
         self._plan = plan
 
-        def work() -> str:
-            sandboxes.make(plan, sandboxes.Host())
-            return ""
-
         def done(answer: str | None) -> None:
-            if answer == "":
+            failure, self._launch_info = sandboxes.outcome(answer)
+            if failure is None:
                 self._handle(SandboxMade())
             else:
-                self._handle(SandboxFailed(f"The sandbox cannot be made: {answer or 'its maker died'}"))
+                self._handle(SandboxFailed(f"The sandbox cannot be made: {failure}."))
 
-        self._sandbox = Errand(self._loop, work, done)
+        self._sandbox = Errand(self._loop, lambda: sandboxes.perform(plan, sandboxes.Host()), done)
 
     def _start_runner(self) -> None:
         assignment, options = self._assignment, self._options

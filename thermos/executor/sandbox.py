@@ -6,6 +6,7 @@ can be given up at any moment: mounts and a full disk may take their time.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -18,6 +19,8 @@ from thermos.executor.assignment import Assignment
 from thermos.executor.options import Options
 from thermos.formats.assigned_task import Volume
 from thermos.host.command import User
+from thermos.host.containerizer import knows_launch_info
+from thermos.host.linux import die_with_parent
 
 #: Directory of the sandbox within what Mesos calls one, beside ``checkpoints`` and pages.
 SANDBOX_NAME: Final = "sandbox"
@@ -30,6 +33,10 @@ _NAME_EXISTS: Final = 9
 _HOST_FILES: Final = ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname")
 #: No command that prepares a sandbox takes longer.
 _COMMAND_S: Final = 300.0
+#: Where groupadd and useradd are; an agent's PATH may lack it.
+_SYSTEM_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+#: Of one path (the kernel: MAXSYMLINKS).
+_MAX_LINKS: Final = 40
 
 
 class SandboxFailed(Exception):
@@ -49,6 +56,7 @@ class SandboxPlan:
     volumes: tuple[Volume, ...] = ()
     mount_point: str = "/mnt/mesos/sandbox"
     creates_user: bool = True
+    containerizer: str = ""
 
     @property
     def root(self) -> str:
@@ -77,6 +85,7 @@ def plan_of(assignment: Assignment, directory: str, mounted: str, user: User | N
         volumes=assignment.volumes,
         mount_point=options.sandbox_mount_point,
         creates_user=not options.no_create_user,
+        containerizer=options.mesos_containerizer_path,
     )
 
 
@@ -91,16 +100,22 @@ class System(Protocol):
         """Raises KeyError."""
         ...
 
+    def knows_launch_info(self, containerizer: str) -> bool:
+        """Which form of its command line it takes. Raises OSError."""
+        ...
+
 
 class Host:
     """This host."""
 
     def run(self, argv: Sequence[str]) -> tuple[int, str]:
-        """Run it; output is stdout and stderr together."""
+        """Run it; output is stdout and stderr together. It ends with us."""
+        path = os.pathsep.join(filter(None, (os.environ.get("PATH"), _SYSTEM_PATH)))
         try:
             done = subprocess.run(
                 list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                timeout=_COMMAND_S, errors="replace",
+                timeout=_COMMAND_S, errors="replace", env={**os.environ, "PATH": path, "LC_ALL": "C"},
+                preexec_fn=die_with_parent,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise SandboxFailed(f"`{' '.join(argv)}` did not end within {_COMMAND_S:.0f} s") from None
@@ -112,15 +127,39 @@ class Host:
 
         return grp.getgrgid(gid).gr_name
 
+    def knows_launch_info(self, containerizer: str) -> bool:
+        """Asks it for its usage."""
+        return knows_launch_info(containerizer)
 
-def make(plan: SandboxPlan, system: System) -> None:
-    """Make it; what is there already is kept. Raises SandboxFailed."""
+
+def perform(plan: SandboxPlan, system: System) -> str:
+    """Make it; what came of it, for ``outcome``. For a child."""
+    try:
+        return json.dumps([None, make(plan, system)])
+    except SandboxFailed as error:
+        return json.dumps([str(error), False])
+
+
+def outcome(answer: str | None) -> tuple[str | None, bool]:
+    """(why it cannot be made, or None; whether the containerizer takes the newer form of its command line)."""
+    try:
+        failure, launch_info = json.loads(answer or "")
+    except ValueError:
+        return answer or "its maker died", False
+    return failure, bool(launch_info)
+
+
+def make(plan: SandboxPlan, system: System) -> bool:
+    """Make it; what is there already is kept. True: the containerizer takes ``--launch_info``. Raises SandboxFailed."""
     try:
         if plan.is_docker:
             _link_docker(plan)
         _make_directory(plan)
-        if plan.has_image:
-            _prepare_image(plan, system)
+        if not plan.has_image:
+            return False
+        launch_info = _ask_containerizer(plan.containerizer, system)
+        _prepare_image(plan, system)
+        return launch_info
     except OSError as error:
         where = error.filename if error.filename is not None else plan.root
         raise SandboxFailed(f"{where}: {error.strerror or error}") from None
@@ -132,11 +171,15 @@ def _make_directory(plan: SandboxPlan) -> None:
     except FileExistsError:
         if not stat.S_ISDIR(os.lstat(plan.root).st_mode):
             raise SandboxFailed(f"{plan.root} is there, and is no directory") from None
-    if plan.user is not None:
-        for path in (plan.directory, plan.root):
-            os.chown(path, plan.user.uid, plan.user.gid, follow_symlinks=False)
-    if not plan.is_docker:
-        os.chmod(plan.root, 0o700)
+    directory = os.open(plan.root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if plan.user is not None:
+            os.chown(plan.directory, plan.user.uid, plan.user.gid, follow_symlinks=False)
+            os.fchown(directory, plan.user.uid, plan.user.gid)
+        if not plan.is_docker:
+            os.fchmod(directory, 0o700)
+    finally:
+        os.close(directory)
 
 
 def _link_docker(plan: SandboxPlan) -> None:
@@ -172,14 +215,41 @@ def _prepare_image(plan: SandboxPlan, system: System) -> None:
             shutil.copy(path, target)
 
 
+def _ask_containerizer(path: str, system: System) -> bool:
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):
+        raise SandboxFailed(
+            f"the containerizer {path} is not there or cannot be executed, and a task in an image needs it: "
+            "see --mesos-containerizer-path"
+        )
+    return system.knows_launch_info(path)
+
+
 def _inside(plan: SandboxPlan, path: str) -> str:
-    """*path* below the image; raises SandboxFailed if a link or ``..`` in it leads out."""
-    target = os.path.join(plan.image, path.lstrip("/"))
+    """Where *path* is below the image, its links followed as a process in it would: never out. Raises SandboxFailed."""
     image = os.path.realpath(plan.image)
-    real = os.path.realpath(target)
-    if real != image and not real.startswith(image + "/"):
-        raise SandboxFailed(f"{path} leads out of the image, to {real}")
-    return target
+    parts = path.split("/")[::-1]
+    found = image
+    links = 0
+    while parts:
+        part = parts.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            found = os.path.dirname(found) if found != image else image
+            continue
+        below = os.path.join(found, part)
+        try:
+            target = os.readlink(below)
+        except OSError:  # it is no link, or not there yet
+            found = below
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise SandboxFailed(f"{path} in the image: too many links")
+        if target.startswith("/"):
+            found = image
+        parts += target.split("/")[::-1]
+    return found
 
 
 def _make_user(plan: SandboxPlan, user: User, system: System) -> None:
