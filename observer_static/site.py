@@ -26,8 +26,7 @@ from observer_static.pages import TaskRow
 from observer_static.paging import NEWEST
 from observer_static.roster import Roster
 from observer_static.sources import FINISHED_PAGES, Sources
-from observer_static.taskdir import TaskPages, seen
-from thermos.formats import paths
+from observer_static.taskdir import TaskPages, changed_ns
 
 #: With one of these the output as a whole cannot be written: no reason to try the next page.
 _HOPELESS: Final = frozenset(
@@ -100,7 +99,7 @@ class Site:
         """Begin with these: everything is due."""
         shown = [key for key, is_active in tasks.items() if self._is_shown(key, is_active)]
         finished = [key for key in shown if not tasks[key]]
-        finished.sort(key=lambda key: (_changed_ns(key), key))
+        finished.sort(key=lambda key: (changed_ns(key), key))
         self.roster.begin([key for key in shown if tasks[key]], finished)
         known = {self.roster.page_key(key) for key in self.roster.tasks}
         self.roster.gone.update(name for name in self._pages.names() if name not in known)
@@ -397,11 +396,3 @@ class Site:
             self._finish()
         except OSError as error:
             self._get_stuck(error)
-
-
-def _changed_ns(key: TaskKey) -> int:
-    """When the task's checkpoint changed last."""
-    found = seen(paths.runner_checkpoint(key.root, key.task_id)) or seen(
-        paths.task_path(key.root, key.task_id, paths.FINISHED)
-    )
-    return found.mtime_ns if found is not None else 0

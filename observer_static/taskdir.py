@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detectors.watch import TaskKey
 from observer_static import layout
 from observer_static.collect import task_pages
 from observer_static.facts import TaskFacts
@@ -233,3 +234,11 @@ def seen(path: str) -> Seen | None:
     except (OSError, ValueError):  # ValueError: a NUL
         return None
     return Seen(info.st_ino, info.st_size, info.st_mtime_ns)
+
+
+def changed_ns(key: TaskKey) -> int:
+    """When the task's checkpoint changed last; 0: there is none."""
+    found = seen(paths.runner_checkpoint(key.root, key.task_id)) or seen(
+        paths.task_path(key.root, key.task_id, paths.FINISHED)
+    )
+    return found.mtime_ns if found is not None else 0

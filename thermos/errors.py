@@ -31,7 +31,11 @@ class ExitCode(IntEnum):
     SURVIVORS = 24, "The task is over but processes of it could not be killed; they are named."
     INTERNAL = 101, "A fault of ours, or of the system under us."
     INVALID_TASK = 102, "The task or its configuration is invalid, or differs from what this task id already runs."
-    REFUSED = 103, "Another runner owns this task and lives."
+    REFUSED = (
+        103,
+        "Another runner owns this task and lives. For pages: another observer keeps that directory, or it holds "
+        "something else.",
+    )
     UNKNOWN_USER = 104, "The user to run as does not exist on this host."
     TERMINAL_TASK = 105, "The task is already over."
     PERMISSION = 106, "The system refused: not root but another user was asked for, or a directory is not writable."
@@ -86,8 +90,7 @@ class CheckpointCorrupt(ThermosError):
         self.offset = offset
         self.detail = detail
         super().__init__(
-            f"checkpoint {path} is damaged at byte {offset}: {detail}; "
-            f"`thermos read {path}` shows what can be read"
+            f"checkpoint {path} is damaged at byte {offset}: {detail}; `thermos read {path}` shows what can be read"
         )
 
 

@@ -50,7 +50,7 @@ to a terminal. What the fields of records mean that are not explained here, the
 _EXIT_HEAD: Final = """\
 # Exit codes
 
-Of `thermos` and `thermos_runner`. 101 to 105 are those of Aurora's runner.
+Of `thermos`, `thermos_runner` and `thermos_observer`. 101 to 105 are those of Aurora's runner.
 
 | code | name | meaning |
 | ---: | --- | --- |
