@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from thermos import __version__
 from thermos.schema import LOGGER_DESTINATIONS, LOGGER_MODES
 
 EPILOG: Final = """\
@@ -93,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     # What the original's log library takes; our log lies in the sandbox.
     for name in ("log_dir", "log_to_disk", "log_to_stderr", "log_to_stdout", "log_simple"):
         result.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    result.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return result
 
 

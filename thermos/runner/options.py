@@ -138,6 +138,8 @@ def parser() -> ArgumentParser:
     """The same command line for ``argparse``: help, and words for every fault."""
     import argparse
 
+    from thermos import __version__
+
     def checked(convert: Callable[[str], Any]) -> Callable[[str], Any]:
         def type_(word: str) -> Any:
             try:
@@ -155,6 +157,7 @@ def parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     ours = parse.add_argument_group("not in Aurora")
+    ours.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     for flag in FLAGS:
         add = (ours if flag.is_ours else parse).add_argument
         help_ = flag.help if flag.help is not None else argparse.SUPPRESS
