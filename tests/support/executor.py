@@ -37,13 +37,15 @@ class Task:
         self.framework = framework
         self.word = f"thermos-test-{secrets.token_hex(8)}"
         flags = more.pop("flags", ())
+        command = more.pop("command", None)
         data = more.pop("data", None)
+        more_environ = more.pop("environ", {})
         fields = {name: more.pop(name) for name in list(more) if name in ("kill_policy",)}
         task = {"name": "task", "finalization_wait": 10, "processes": list(processes), **more.pop("task", {})}
         whole = {"task": task, "role": ME, "environment": "test", "name": "job", **more}
         body = data if data is not None else json.dumps(whole).replace("WORD", self.word).encode()
-        environ = {"PYTHONPATH": PROJECT}
-        framework.launch(self.task_id, [*COMMAND, *flags], data=body, environ=environ, **fields)
+        environ = {"PYTHONPATH": PROJECT, **more_environ}
+        framework.launch(self.task_id, command or [*COMMAND, *flags], data=body, environ=environ, **fields)
 
     def until(self, state: str) -> dict[str, Any]:
         return self.framework.wait_for(self.task_id, state)
