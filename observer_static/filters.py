@@ -177,12 +177,36 @@ def badge(state: str | None) -> Markup:
 
 
 def spans(pieces: Iterable[Span]) -> Markup:
-    """A log's pieces, each with its look."""
+    """A log's pieces, each with its look; a long log in blocks, of which a browser lays out those in view only."""
     parts = []
+    lines = 0
     for piece in pieces:
         text = str(escape(piece.text))
+        lines += text.count("\n")
+        if lines > BLOCK_LINES:
+            text, lines = _in_blocks(text, piece.classes, lines)
         parts.append(f'<span class="{escape(piece.classes)}">{text}</span>' if piece.classes else text)
-    return Markup("".join(parts))
+    shown = "".join(parts)
+    return Markup(f'<span class="c">{shown}</span>' if _NEXT in shown else shown)
+
+
+#: Lines of a block; what has fewer in all is none.
+BLOCK_LINES: Final = 2000
+#: Ends a block and begins another.
+_NEXT: Final = '</span><span class="c">'
+
+
+def _in_blocks(text: str, classes: str, lines: int) -> tuple[str, int]:
+    """*text* with a new block wherever one is full, and how many lines the last one has; *lines* counts *text*."""
+    between = f'</span>{_NEXT}<span class="{escape(classes)}">' if classes else _NEXT
+    rest = text.split("\n")
+    room = BLOCK_LINES - (lines - (len(rest) - 1))
+    blocks = []
+    while len(rest) - 1 > room:
+        blocks.append("".join(f"{line}\n" for line in rest[:room]))
+        rest = rest[room:]
+        room = BLOCK_LINES
+    return between.join([*blocks, "\n".join(rest)]), len(rest) - 1
 
 
 def percent(at: float, whole: float) -> str:

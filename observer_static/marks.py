@@ -23,9 +23,9 @@ _GROUPS: Final = {
 _NOTHING: Final = Markup("")
 _NO_RUN: Final = Markup('<b class="s WAITING">no run yet</b>')
 
-#: Top and height of a bar in a lane of 22: states differ in more than colour.
-_HEIGHTS: Final = {"FAILED": (3, 16), "RUNNING": (6, 10), "FORKED": (6, 10), "SUCCESS": (8, 6), "KILLED": (5, 12)}
-_HEIGHT: Final = (6, 10)
+#: Top and height of a bar in a lane of 24: states differ in more than colour.
+_HEIGHTS: Final = {"FAILED": (4, 16), "RUNNING": (7, 10), "FORKED": (7, 10), "SUCCESS": (9, 6), "KILLED": (6, 12)}
+_HEIGHT: Final = (7, 10)
 
 
 def sentence(text: str) -> str:

@@ -100,12 +100,16 @@ def smaller_css(source: str) -> str:
 _LITERAL: Final = re.compile(r"""("(?:[^"\\]|\\.)*"|(?<=[(!])/(?:[^/\\\[]|\\.|\[(?:[^\]\\]|\\.)*\])+/[a-z]*)""")
 
 
+#: Signs with room around them that they do not need; between two pluses or minuses it means something.
+_ROOM: Final = re.compile(r"(?<![+-]) *([^\w\s$+-]+|[+](?! *[+])|-(?! *-)) *")
+
+
 def smaller_js(source: str) -> str:
     """*source* without comments, empty lines and the space around signs."""
     lines = (line.strip() for line in source.splitlines())
     code = "\n".join(line for line in lines if line and not line.startswith("//"))
     pieces = _LITERAL.split(code)
-    pieces[::2] = (re.sub(r" *([^\w\s$+-]+) *", r"\1", piece) for piece in pieces[::2])
+    pieces[::2] = (_ROOM.sub(r"\1", piece) for piece in pieces[::2])
     return "".join(pieces)
 
 

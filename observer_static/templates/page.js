@@ -134,7 +134,7 @@ const overwritten = (line) => {
   return end ? line.slice(line.lastIndexOf("\r", end - 1) + 1, end) : "";
 };
 const clean = (text) => {
-  text = text.replace(/\x1b(?:\[[0-?]*[ -\/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -\/]*[0-~]?)/g, "");
+  text = text.replace(/\x1b(?:\[[0-?]*[ -\/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -\/]*[0-~]?)/g, "");
   if (text.includes("\r")) text = text.split("\n").map(overwritten).join("\n");
   return text.replace(/[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 };
@@ -212,7 +212,8 @@ for (const section of all("[data-agent]")) {
       if (text.endsWith("\ufffd")) {
         // A character whose other bytes are still to come: they are read again.
         const whole = text.slice(0, -1), missing = length - new Blob([whole]).size;
-        if (whole && missing > 0 && missing < 4) text = whole, taken -= missing;
+        if (missing > 0 && missing < 4) text = whole, taken -= missing;
+        if (!taken) return rest();
       }
       at += taken;
       requestAnimationFrame(() => {

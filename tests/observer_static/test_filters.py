@@ -155,6 +155,20 @@ def test_spans_escape_text_and_classes() -> None:
     assert shown == '&lt;i&gt;<span class="b&#34; onclick=&#34;x">&amp;</span>'
 
 
+@pytest.mark.parametrize("sizes", [[3], [2000], [2001], [6700], [1999, 1, 1], [800, 800, 800, 3600], [1] * 4800])
+@pytest.mark.parametrize("classes", ["", "fg1 b"])
+def test_a_long_log_stands_in_blocks_of_whole_lines(sizes: list[int], classes: str) -> None:
+    pieces = [Span(text=f"<{n}>\n" * size, classes=classes) for n, size in enumerate(sizes)]
+    shown = filters.spans(pieces)
+    text = re.sub("<[^>]*>", "", shown)
+    assert text == str(escape("".join(piece.text for piece in pieces)))
+    assert shown.count("<span") == shown.count("</span>")
+    blocks = shown.split('</span><span class="c">')
+    assert len(blocks) == max(-(-sum(sizes) // filters.BLOCK_LINES), 1)
+    assert all(block.count("\n") == filters.BLOCK_LINES for block in blocks[:-1])
+    assert shown.startswith('<span class="c">') == (len(blocks) > 1)
+
+
 def test_a_reservation_off_the_picture_is_not_drawn() -> None:
     chart = TASK_PAGE.charts[0]
     assert chart.limit_y is not None and filters.has_limit(chart)

@@ -142,6 +142,16 @@ def test_a_page_is_no_longer_than_was_foretold(renderer: Renderer, page: Page) -
     assert len(renderer.render(page).content) <= page_bytes(page)
 
 
+def test_nor_is_one_with_logs_of_short_lines_and_many_colours(renderer: Renderer) -> None:
+    short = (Span(text="y\n" * (128 << 10), classes=""),)
+    many = tuple(Span(text=f"&{n}\n", classes="fg12 bg3 b i u d") for n in range(6000))
+    logs = (replace(samples.LOGS[0], spans=short), replace(samples.LOGS[1], spans=many))
+    page = replace(samples.PROCESS_PAGE, logs=logs)
+    assert len(renderer.render(page).content) <= page_bytes(page)
+    bare = replace(samples.MINIMAL_PROCESS, logs=logs)
+    assert len(renderer.render(bare).content) <= page_bytes(bare)
+
+
 def test_only_a_page_that_can_follow_may_ask_its_agent(renderer: Renderer) -> None:
     page = samples.PROCESS_PAGE
     assert agents(page) == [samples.AGENT]
@@ -206,7 +216,7 @@ def test_what_no_text_may_hold_is_shown(renderer: Renderer) -> None:
 def test_a_log_keeps_every_line_end(renderer: Renderer) -> None:
     log = replace(samples.LOGS[1], spans=(Span(text="\n\nfirst\n\n", classes=""),))
     assert "</i>\n\nfirst\n\n<i" in html_of(renderer, replace(samples.LOG_PAGE, logs=(log,)))
-    assert '<pre class="code whole" role="region" aria-label="JSON" tabindex="0">\n\n{}' in html_of(
+    assert '<pre class="code" role="region" aria-label="JSON" tabindex="0">\n\n{}' in html_of(
         renderer, replace(samples.RAW_PAGE, text="\n{}")
     )
 
@@ -304,8 +314,8 @@ def test_smaller_css_keeps_what_matters() -> None:
 
 
 def test_smaller_js_keeps_what_matters() -> None:
-    source = '// comment\nconst a = "x = y, z" + b;\n\n  if (a && !/^[ -] ?\\/x/.test(c / 2)) d = +e - -f;\n'
-    assert smaller_js(source) == 'const a="x = y, z" + b;\nif(a&&!/^[ -] ?\\/x/.test(c/2))d=+e - -f;'
+    source = '// comment\nconst a = "x = y, z" + b - 1;\n\n  if (a && !/^[ -] ?\\/x/.test(c / 2)) d = +e - -f + ++g;\n'
+    assert smaller_js(source) == 'const a="x = y, z"+b-1;\nif(a&&!/^[ -] ?\\/x/.test(c/2))d=+e - -f + ++g;'
 
 
 def test_a_script_that_would_end_its_element_is_refused(tmp_path: Path) -> None:
