@@ -47,6 +47,7 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     | {"thermos"}
     | {"thermos.runner.boot", "thermos.runner.spawn", "thermos.runner.control", "thermos.words", "thermos.health"}
     | {"thermos.config.job_json", "thermos.config.job_schema", "thermos.config.ports", "thermos.announce"}
+    | {"thermos.config.probe_schema", "thermos.config.probe_checks"}
     | {"thermos.host.http_client", "thermos.host.usage", "observer_static", "detectors"},
     "thermos.health": SHELL | {"thermos.host.http_client", "thermos.config.job_schema"},
     "thermos.announce": SHELL | {"thermos.config.job_schema"},
@@ -81,6 +82,7 @@ THIRD_PARTY: Final[dict[str, frozenset[str]]] = {
     "thermos.host.usage": frozenset({"psutil"}),
     "thermos.executor": frozenset({"h11"}),
     "thermos.host.http_client": frozenset({"h11"}),
+    "thermos.health": frozenset({"h2"}),
     "thermos.announce": frozenset({"kazoo"}),
     "observer_static": frozenset({"jinja2", "markupsafe", "prometheus_client", "waitress", "werkzeug"}),
 }

@@ -5,7 +5,8 @@ the first at once. The first ``forgiving`` of them may fail. After ``max_to_runn
 running, that is, have had enough successes in a row; from then on too many failures in a row are its end.
 
 Beyond Aurora, probes may run between two attempts until the first success (:func:`after_probe`): they are no
-attempts, their failures say nothing, and the one success counts as one.
+attempts, their failures say nothing, and the one success counts as one. And a check may decide readiness instead of
+health (:func:`after_readiness`): then it comes and goes, and never is anything's end.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from math import ceil
 from typing import Final, NamedTuple
 
+HEALTHY: Final = "Task is healthy."
 #: First waits are as long as this many intervals where the configuration does not say.
 _INTERVALS_AT_FIRST: Final = 2
 
@@ -52,6 +54,17 @@ class HealthState(NamedTuple):
     is_running: bool = False
     #: Why it must end; None: it need not. Stays.
     unhealthy: str | None = None
+    #: Of a readiness check: whether it is ready now.
+    is_ready: bool = False
+
+
+class Verdict(NamedTuple):
+    """What a check says now."""
+
+    is_healthy: bool
+    message: str
+    #: The task must be ended.
+    is_fatal: bool = False
 
 
 def before_attempt(policy: HealthPolicy, state: HealthState) -> HealthState:
@@ -91,10 +104,38 @@ def after_probe(policy: HealthPolicy, state: HealthState, failure: str | None) -
     return _succeeded(policy, state)
 
 
+def after_readiness(policy: HealthPolicy, state: HealthState, failure: str | None) -> HealthState:
+    """*state* of a readiness check after one more attempt: there is no time in which it must get ready."""
+    if failure is None:
+        return _succeeded(policy, state)
+    failures = state.consecutive_failures + 1
+    is_ready = state.is_ready and failures <= policy.max_consecutive_failures
+    return state._replace(consecutive_successes=0, consecutive_failures=failures, is_ready=is_ready)
+
+
+def health_verdict(state: HealthState, last_failure: str | None) -> Verdict | None:
+    """What follows from *state*, *last_failure* being the last attempt's; None: it is not decided."""
+    if state.unhealthy is not None:
+        return Verdict(False, state.unhealthy, True)
+    if not state.is_running:
+        return None
+    return Verdict(True, HEALTHY) if state.consecutive_failures == 0 else Verdict(False, last_failure or "")
+
+
+def readiness_verdict(state: HealthState, last_failure: str | None) -> Verdict | None:
+    """The same of a readiness check; *is_healthy* is whether it is ready. None: nothing has been asked yet."""
+    if state.is_ready:
+        return Verdict(True, "Task is ready.")
+    if not state.consecutive_successes and not state.consecutive_failures:
+        return None
+    return Verdict(False, last_failure or "It has not succeeded often enough in a row.")
+
+
 def _succeeded(policy: HealthPolicy, state: HealthState) -> HealthState:
     successes = state.consecutive_successes + 1
     return state._replace(
         consecutive_successes=successes,
         consecutive_failures=0,
         is_running=state.is_running or successes >= policy.min_consecutive_successes,
+        is_ready=state.is_ready or successes >= policy.min_consecutive_successes,
     )

@@ -101,6 +101,10 @@ class Life(NamedTuple):
     is_healthy: bool | None = None
     health: str | None = None
     is_announced: bool = False
+    #: It is being taken out of ZooKeeper though it goes on: it is not ready.
+    is_leaving: bool = False
+    #: What readiness checks say; None: they have said nothing yet, or there are none.
+    is_ready: bool | None = None
     #: Why it is being ended: the last status, unless the runner had its own before.
     cause: Status | None = None
     budget_s: float | None = None
@@ -164,6 +168,7 @@ def decide(life: Life, event: Event) -> Decision:
         case FarewellSaid(path, was_heard):
             return _farewell_said(life, path, was_heard)
         case Withdrawn():
+            life = life._replace(is_leaving=False)
             return _ask(life) if life.phase is Phase.WITHDRAWING else (life, ())
         case Left():
             return _close(life) if life.phase is Phase.REPORTING else (life, ())
@@ -209,32 +214,34 @@ def _ready(life: Life) -> Decision:
     """The runner owns the task: for the first time, or again after it died alone."""
     if life.phase is not Phase.STARTING or life.plan is None:
         return life, ()
-    is_first = not life.restarts
-    plan = life.plan
-    life = life._replace(phase=Phase.UP)
-    actions: tuple[Action, ...] = ()
-    if is_first:
-        actions = (StartChecks(),)
-        if plan.is_announced and plan.announces_early:
-            life = life._replace(is_announced=True)
-            actions += (Announce(),)
-    return _reconsider(life, actions)
+    actions = () if life.restarts else (StartChecks(),)
+    return _reconsider(life._replace(phase=Phase.UP), actions)
 
 
 def _reconsider(life: Life, actions: tuple[Action, ...]) -> Decision:
     """Tell RUNNING once it is true: the processes run, and the checks, if there are any, say healthy."""
     plan = life.plan
-    if life.phase is not Phase.UP or plan is None or life.is_running or not life.has_processes:
+    if life.phase is not Phase.UP or plan is None:
         return life, actions
-    if plan.is_checked and life.is_healthy is not True:
+    if not life.is_running and life.has_processes and (life.is_healthy is True or not plan.is_checked):
+        message = life.health if plan.is_checked else "No health-check defined, task is assumed healthy."
+        healthy = True if plan.is_checked else None
+        actions += (Tell(plan.task_id, Status(RUNNING, message, None, healthy)),)
+        life = life._replace(is_running=True)
+    return _be_found(life, actions)
+
+
+def _be_found(life: Life, actions: tuple[Action, ...]) -> Decision:
+    """Have it in ZooKeeper as long as it should be found, and only then."""
+    plan = life.plan
+    if life.phase not in (Phase.STARTING, Phase.UP) or plan is None or not plan.is_announced:
         return life, actions
-    message = life.health if plan.is_checked else "No health-check defined, task is assumed healthy."
-    healthy = True if plan.is_checked else None
-    actions += (Tell(plan.task_id, Status(RUNNING, message, None, healthy)),)
-    life = life._replace(is_running=True)
-    if plan.is_announced and not life.is_announced:
-        life = life._replace(is_announced=True)
-        actions += (Announce(),)
+    is_ready = life.is_ready if life.is_ready is not None else not plan.has_readiness
+    is_wanted = is_ready and (life.is_running or plan.announces_early)
+    if is_wanted and not life.is_announced and life.phase is Phase.UP:
+        return life._replace(is_announced=True, is_leaving=False), (*actions, Announce())
+    if not is_wanted and life.is_announced:
+        return life._replace(is_announced=False, is_leaving=True), (*actions, Withdraw())
     return life, actions
 
 
@@ -248,11 +255,9 @@ def _health(life: Life, event: HealthTold) -> Decision:
 
 
 def _readiness(life: Life, is_ready: bool) -> Decision:
-    if life.phase is not Phase.UP or life.plan is None or not life.plan.is_announced:
+    if life.phase not in (Phase.STARTING, Phase.UP) or life.plan is None:
         return life, ()
-    if not life.is_running or life.is_announced is is_ready:
-        return life, ()
-    return life._replace(is_announced=is_ready), (Announce() if is_ready else Withdraw(),)
+    return _be_found(life._replace(is_ready=is_ready), ())
 
 
 # -- The runner -------------------------------------------------------------------------------------------------------
@@ -302,7 +307,10 @@ def _hurry(life: Life, grace_s: float | None) -> Decision:
     life = life._replace(budget_s=grace_s)
     if life.phase is Phase.KILLING:
         return life, (_kill_task(life), Wake("stop", grace_s + FORCE_S))
-    return life, (Wake("stop", grace_s + FORCE_S),)
+    stop = Wake("stop", grace_s + FORCE_S)
+    if life.phase is Phase.ASKING:
+        return life, (stop, Wake("farewell", grace_s * FAREWELL_SHARE))
+    return life, (stop,)
 
 
 def _end(life: Life, cause: Status, grace_s: float | None = None) -> Decision:
@@ -316,9 +324,10 @@ def _end(life: Life, cause: Status, grace_s: float | None = None) -> Decision:
     stop_s = life.plan.stop_timeout_s if grace_s is None else min(life.plan.stop_timeout_s, grace_s + FORCE_S)
     life = life._replace(cause=cause, budget_s=grace_s)
     actions = (StopChecks(), Wake("stop", stop_s))
-    if life.is_announced:
+    if life.is_announced or life.is_leaving:
+        withdraw = (Withdraw(),) if life.is_announced else ()
         life = life._replace(phase=Phase.WITHDRAWING, is_announced=False)
-        return life, (*actions, Withdraw(), Wake("withdraw", WITHDRAW_S))
+        return life, (*actions, *withdraw, Wake("withdraw", WITHDRAW_S))
     life, more = _ask(life)
     return life, (*actions, *more)
 

@@ -25,6 +25,8 @@ class Plan(NamedTuple):
     is_announced: bool = False
     #: Announce when the task starts, not when it is ready (the original's way).
     announces_early: bool = False
+    #: Something decides whether it is ready to be found: until then it is not announced.
+    has_readiness: bool = False
     #: (path, seconds to wait) of each HTTP request that asks it to stop, in order; empty: none is asked.
     farewells: tuple[tuple[str, float], ...] = ()
     #: Most a kill may take from the runner's part on, its finalizers included.

@@ -8,8 +8,8 @@ quickly.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from thermos.config import job_json, ports
@@ -19,6 +19,8 @@ from thermos.config.job_schema import (
     LifecycleConfig,
     MesosTaskInstance,
 )
+from thermos.config.probe_checks import probe_problems
+from thermos.config.probe_schema import READINESS, Probe
 from thermos.core.lifetime_events import Plan
 from thermos.definition import Problem, about, build, limit_problems, plain
 from thermos.errors import TaskInvalid, ThermosError
@@ -62,6 +64,8 @@ class Assignment:
     health_command: str | None
     lifecycle: LifecycleConfig
     announcement: Announcement | None
+    #: Further checks, the references in their commands resolved.
+    probes: tuple[Probe, ...] = ()
     container: Container | None = None
 
     @property
@@ -89,7 +93,8 @@ class Assignment:
     @property
     def is_checked(self) -> bool:
         """Whether anything says that it is healthy."""
-        return self.health_command is not None or self.health_port is not None
+        own = self.health_command is not None or self.health_port is not None
+        return own or any(probe.purpose != READINESS for probe in self.probes)
 
     @property
     def farewell_port(self) -> int | None:
@@ -115,6 +120,7 @@ class Assignment:
             is_checked=self.is_checked,
             is_announced=self.announcement is not None,
             announces_early=options.announcer_join_early,
+            has_readiness=any(probe.purpose == READINESS for probe in self.probes),
             farewells=farewells,
             kill_budget_s=min(float(self.task.finalization_wait), MAX_KILL_S),
             stop_timeout_s=options.stop_timeout_in_secs,
@@ -135,6 +141,9 @@ class JsonAssignment:
     announce: Announcer | None = field(default=None, metadata=about("Make it known in ZooKeeper."))
     health_check_config: HealthCheckConfig = field(default=HealthCheckConfig(), metadata=about("When it is healthy."))
     lifecycle: LifecycleConfig = field(default=LifecycleConfig(), metadata=about("How it is asked to stop."))
+    x_probes: tuple[Probe, ...] = field(
+        default=(), metadata=about("More checks, each with a name and a purpose.", sparse=True)
+    )
 
 
 def read(data: bytes, task_id: str, options: Options, hostname: str = "localhost", user: str = "") -> Assignment:
@@ -195,6 +204,7 @@ def _from_json(data: bytes, task_id: str, options: Options, hostname: str, user:
         announce=made.announce,
         health_check_config=made.health_check_config,
         lifecycle=made.lifecycle,
+        x_probes=made.x_probes,
     )
     names = (instance.role, made.environment, made.name or made.task.name)
     return _assignment(task_id, names, instance, made.hostname or hostname, made.ports, options, None)
@@ -222,6 +232,7 @@ def _assignment(
     found += limit_problems(instance.lifecycle, "lifecycle")
     found += problems(instance.task, numbers)
     command = _command(instance, task_id, numbers, found)
+    probes = _probes(instance, task_id, numbers, found)
     announcement = _announcement(names, instance, hostname, numbers, options, found)
     if found:
         raise TaskInvalid(source, found)
@@ -239,6 +250,7 @@ def _assignment(
         health_command=command,
         lifecycle=instance.lifecycle,
         announcement=announcement,
+        probes=probes,
         container=container,
     )
 
@@ -249,14 +261,44 @@ def _command(instance: MesosTaskInstance, task_id: str, numbers: Mapping[str, in
     if shell is None:
         return None
     path = "health_check_config.health_checker.shell.shell_command"
-    scopes = ({"thermos": {"task_id": task_id, "user": instance.role, "ports": dict(numbers)}},)
-    try:
-        command, left = resolve(shell.shell_command, lambda address: lookup_in(scopes, address))
-    except BadTemplate as error:
-        found.append(Problem(path, str(error)))
-        return None
+    command, left = _resolved(shell.shell_command, path, instance, task_id, numbers, found)
     found += [Problem(path, f"nothing gives {{{{{address}}}}} a value") for address in left]
     return command
+
+
+def _probes(
+    instance: MesosTaskInstance, task_id: str, numbers: Mapping[str, int], found: list[Problem]
+) -> tuple[Probe, ...]:
+    """The further checks with ``thermos.*`` in their commands resolved; what is wrong is added to *found*."""
+    found += probe_problems(instance.x_probes, numbers)
+    result = []
+    for index, probe in enumerate(instance.x_probes):
+        found += limit_problems(probe, f"x_probes[{index}]")
+        if probe.shell is not None:
+            path = f"x_probes[{index}].shell.command"
+            command, left = _resolved(probe.shell.command, path, instance, task_id, numbers, found)
+            unknown = [address for address in left if not address.startswith("thermos.ports[")]  # those were named
+            found += [Problem(path, f"nothing gives {{{{{address}}}}} a value") for address in unknown]
+            probe = replace(probe, shell=replace(probe.shell, command=command))
+        result.append(probe)
+    return tuple(result)
+
+
+def _resolved(
+    command: str,
+    path: str,
+    instance: MesosTaskInstance,
+    task_id: str,
+    numbers: Mapping[str, int],
+    found: list[Problem],
+) -> tuple[str, Sequence[str]]:
+    """*command* with ``thermos.*`` in it resolved, and what in it has no value."""
+    scopes = ({"thermos": {"task_id": task_id, "user": instance.role, "ports": dict(numbers)}},)
+    try:
+        return resolve(command, lambda address: lookup_in(scopes, address))
+    except BadTemplate as error:
+        found.append(Problem(path, str(error)))
+        return command, ()
 
 
 def _announcement(

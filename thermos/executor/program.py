@@ -40,6 +40,7 @@ from thermos.core.lifetime_events import (
     Wake,
     Withdraw,
 )
+from thermos.core.probes import Words
 from thermos.errors import ThermosError
 from thermos.executor import assignment as assignments
 from thermos.executor import checks
@@ -54,7 +55,7 @@ from thermos.executor.log import Log
 from thermos.executor.options import Options
 from thermos.executor.pages import HealthWords, Pages, PagesOrder
 from thermos.executor.runner_child import RunnerChild, RunnerOrder
-from thermos.health.checker import SNOOZE_NAME, Checker, Verdict
+from thermos.health.checker import SNOOZE_NAME
 from thermos.host.command import User, find_user
 from thermos.host.http_client import Request, Response
 from thermos.host.linux import read_signals, signal_fd
@@ -92,7 +93,7 @@ class Program:
         self._hostname = "localhost"
         self._sandbox: Errand | None = None
         self._runner: RunnerChild | None = None
-        self._checker: Checker | None = None
+        self._checks: checks.Checks | None = None
         self._limits: Limits | None = None
         self._launch_info = True
         self._announcer: Announcer | None = None
@@ -228,7 +229,7 @@ class Program:
             case StartChecks():
                 self._start_checks()
             case StopChecks():
-                for part in (self._checker, self._limits):
+                for part in (self._checks, self._limits):
                     if part is not None:
                         part.stop()
             case Announce():
@@ -349,27 +350,23 @@ class Program:
         )
         self._limits.start()
         try:
-            probe = checks.probe(assignment, self._options, self._plan, self._launch_info)
-        except ThermosError as error:  # the role has no user here, and the check should run as it
+            wanted = checks.wanted(assignment, self._options, self._plan, self._launch_info)
+        except ThermosError as error:  # the role has no user here, and a check should run as it
             self._handle(HealthTold(False, str(error), is_fatal=True))
             return
-        if probe is None:
-            return
 
-        def tell(verdict: Verdict) -> None:
+        def show(words: Words) -> None:
+            self._log.info(words.text)
             if self._pages is not None:
-                self._pages.changed(HealthWords(verdict.is_healthy, verdict.message, time.time()))
-            self._handle(HealthTold(verdict.is_healthy, verdict.message, verdict.is_fatal))
+                self._pages.changed(HealthWords(words.is_healthy, words.text, time.time()))
 
         snooze = os.path.join(self._plan.root, SNOOZE_NAME)
-        self._checker = Checker(self._loop, checks.policy(assignment), probe, tell, snooze)
-        self._checker.start()
+        self._checks = checks.Checks(self._loop, wanted, snooze, self._handle, show)
+        self._checks.start()
 
     def _counts(self) -> dict[str, int | float | None]:
         """What health checks and announcing can count."""
-        found: dict[str, int | float | None] = {}
-        if self._checker is not None:
-            found.update(self._checker.counts._asdict())
+        found = self._checks.counts if self._checks is not None else {}
         if self._announcer is not None:
             found["disconnected_time"] = round(self._announcer.disconnected_s, 1)
         return found

@@ -11,7 +11,18 @@ import os
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from thermos.core.health import HealthPolicy, HealthState, after_attempt, after_probe, before_attempt, wants_probe
+from thermos.core.health import (
+    HealthPolicy,
+    HealthState,
+    Verdict,
+    after_attempt,
+    after_probe,
+    after_readiness,
+    before_attempt,
+    health_verdict,
+    readiness_verdict,
+    wants_probe,
+)
 from thermos.health.probes import Cancel, Probe, Result
 from thermos.host.loop import Loop
 
@@ -19,16 +30,6 @@ from thermos.host.loop import Loop
 SNOOZE_NAME: Final = ".healthchecksnooze"
 #: The first wait between two probes that are no attempts.
 FIRST_WAIT_S: Final = 0.1
-HEALTHY: Final = "Task is healthy."
-
-
-class Verdict(NamedTuple):
-    """What the checks say now."""
-
-    is_healthy: bool
-    message: str
-    #: It must be ended.
-    is_fatal: bool = False
 
 
 class Counts(NamedTuple):
@@ -50,12 +51,15 @@ class Checker:
         probe: Probe,
         tell: Callable[[Verdict], object],
         snooze_file: str | None = None,
+        is_readiness: bool = False,
     ) -> None:
         self._loop = loop
         self._policy = policy
         self._probe = probe
         self._tell = tell
         self._snooze_file = snooze_file
+        self._after_attempt = after_readiness if is_readiness else after_attempt
+        self._verdict = readiness_verdict if is_readiness else health_verdict
         self._state = HealthState()
         self._told: Verdict | None = None
         self._cancel: Cancel | None = None
@@ -109,7 +113,7 @@ class Checker:
         self._cancel = None
         self._count(result)
         self._loop.call_later((self, "attempt"), self._policy.interval_s, self._attempt)
-        self._judge(after_attempt(self._policy, self._state, result.failure))
+        self._judge(self._after_attempt(self._policy, self._state, result.failure))
         self._wait_s = FIRST_WAIT_S
         self._plan_probe()
 
@@ -139,14 +143,9 @@ class Checker:
         self._state = state
         if not self._is_on:
             return
-        if state.unhealthy is not None:
-            verdict = Verdict(False, state.unhealthy, True)
-        elif state.is_running and state.consecutive_failures == 0:
-            verdict = Verdict(True, HEALTHY)
-        elif state.is_running:
-            verdict = Verdict(False, self._last_failure or "")
-        else:
-            return  # not decided
+        verdict = self._verdict(state, self._last_failure)
+        if verdict is None:
+            return
         before, self._told = self._told, verdict
         if before is None or (before.is_healthy, before.is_fatal) != (verdict.is_healthy, verdict.is_fatal):
             self._tell(verdict)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from thermos.host.http_client import LOOPBACK, Request, Response
+from thermos.health.connecting import Connecting
+from thermos.host.http_client import Request, Response
 from thermos.host.loop import Loop
 
 #: Of what was expected and what came, so many characters are told.
@@ -49,6 +48,8 @@ class HttpProbe(NamedTuple):
     expected_response_code: int = 0
     timeout_s: float = 1.0
     name: str = "http"
+    #: Ask over https; whose certificate it is is not asked.
+    tls: bool = False
 
     def start(self, loop: Loop, done: Done) -> Cancel:
         """Ask."""
@@ -59,11 +60,12 @@ class HttpProbe(NamedTuple):
             path,
             lambda response: done(Result(self._judge(response), response.latency_s)),
             timeout_s=self.timeout_s,
+            tls=self.tls,
         )
         return request.cancel
 
     def _judge(self, response: Response) -> str | None:
-        where = f"http://localhost:{self.port}{self.endpoint}"
+        where = f"{'https' if self.tls else 'http'}://localhost:{self.port}{self.endpoint}"
         if response.error is not None:
             return f"{where}: {response.error}"
         # As the original: of an answer that is an error only the code counts, its body is taken as empty.
@@ -91,42 +93,21 @@ class TcpProbe(NamedTuple):
 
 
 class _Connection:
-    """One attempt to connect, at each address that "localhost" may have."""
+    """One attempt to connect, in its time."""
 
     def __init__(self, loop: Loop, probe: TcpProbe, done: Done) -> None:
         self._loop = loop
         self._port = probe.port
         self._done = done
         self._began_s = loop.now_s()
-        self._addresses = list(LOOPBACK)
-        self._socket: socket.socket | None = None
         loop.call_later(self, probe.timeout_s, lambda: self._end(f"no connection within {probe.timeout_s:g} s"))
-        self._try_next("no address")
+        self._connecting = Connecting(loop, probe.port, self._connected)
 
-    def _try_next(self, why: str) -> None:
-        self._close()
-        if not self._addresses:
-            self._loop.call_later(self, 0.0, lambda: self._end(why))  # not before our maker has us in hand
-            return
-        host = self._addresses.pop(0)
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-            result = self._socket.connect_ex((host, self._port))
-        except (OSError, OverflowError) as error:
-            self._try_next(str(getattr(error, "strerror", None) or error))
-            return
-        if result not in (0, errno.EINPROGRESS):
-            self._try_next(os.strerror(result))
-            return
-        self._loop.watch(self._socket.fileno(), None, self._connected)
-
-    def _connected(self) -> None:
-        assert self._socket is not None
-        result = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if result:
-            self._try_next(os.strerror(result))
+    def _connected(self, made: socket.socket | str) -> None:
+        if isinstance(made, str):
+            self._end(made)
         else:
+            made.close()
             self._end(None)
 
     def _end(self, failure: str | None) -> None:
@@ -136,13 +117,7 @@ class _Connection:
 
     def cancel(self) -> None:
         self._loop.cancel(self)
-        self._close()
-
-    def _close(self) -> None:
-        if self._socket is not None:
-            self._loop.unwatch(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
+        self._connecting.cancel()
 
 
 def _short(text: str) -> str:

@@ -282,9 +282,54 @@ def test_readiness_takes_it_out_of_zookeeper_and_back() -> None:
     life, _ = after([*up(SERVICE), HEALTHY])
     life, actions = after([ReadinessTold(False)], life)
     assert actions == [Withdraw()]
-    assert after([Withdrawn(), ReadinessTold(False)], life) == (life, [])
+    assert after([Withdrawn(), ReadinessTold(False)], life)[1] == []
     life, actions = after([ReadinessTold(True)], life)
     assert actions == [Announce()]
+
+
+READY: Final = SERVICE._replace(has_readiness=True)
+
+
+def test_with_readiness_it_is_announced_when_it_runs_and_is_ready() -> None:
+    life, actions = after([*up(READY), HEALTHY])
+    assert actions == [Tell("t", Status(RUNNING, "Task is healthy.", None, True))]
+    assert after([ReadinessTold(True)], life)[1] == [Announce()]
+    life, actions = after([*up(READY), ReadinessTold(True)])
+    assert actions == []
+    assert after([HEALTHY], life)[1][1:] == [Announce()]
+
+
+def test_readiness_tells_mesos_nothing_and_ends_nothing() -> None:
+    life, _ = after([*up(READY), HEALTHY])
+    for is_ready in (True, False, True, False):
+        life, actions = after([ReadinessTold(is_ready)], life)
+        assert actions == [Announce() if is_ready else Withdraw()]
+    assert life.phase is Phase.UP
+
+
+def test_not_ready_while_its_runner_is_started_again_it_leaves_at_once_and_comes_back_later() -> None:
+    life, _ = after([*up(READY), HEALTHY, ReadinessTold(True), ended(None, 1.0)])
+    life, actions = after([ReadinessTold(False)], life)
+    assert actions == [Withdraw()]
+    life, actions = after([ReadinessTold(True)], life)
+    assert actions == []
+    assert after([RunnerReady()], life)[1] == [Announce()]
+
+
+def test_a_kill_waits_until_it_has_left_zookeeper_also_if_it_was_leaving_already() -> None:
+    life, _ = after([*up(READY), HEALTHY, ReadinessTold(True), ReadinessTold(False)])
+    gone, _ = after([Withdrawn()], life)
+    assert SayFarewell("/quit") in after([KillAsked("t")], gone)[1]
+    life, actions = after([KillAsked("t")], life)
+    assert actions == [StopChecks(), Wake("stop", STOP_S), Wake("withdraw", WITHDRAW_S)]
+    assert after([Withdrawn()], life)[1][0] == SayFarewell("/quit")
+
+
+def test_with_the_early_join_readiness_still_counts() -> None:
+    plan = READY._replace(announces_early=True)
+    life, actions = after([Opened(), Launched(plan), SandboxMade(), RunnerReady()])
+    assert actions == [StartChecks()]
+    assert after([ReadinessTold(True)], life)[1] == [Announce()]
 
 
 def test_the_original_s_early_join() -> None:
@@ -295,8 +340,8 @@ def test_the_original_s_early_join() -> None:
 # -- Every order ------------------------------------------------------------------------------------------------------
 
 EVENTS: Final[list[Event]] = [
-    Opened(), Launched(PLAIN), Launched(SERVICE), Launched(Plan("u")), LaunchRefused("t", "bad"), SandboxMade(),
-    SandboxFailed("full"), RunnerReady(), ProcessesRun(), ended(), ended(None), ended(None, 70.0), HEALTHY,
+    Opened(), Launched(PLAIN), Launched(SERVICE), Launched(READY), Launched(Plan("u")), LaunchRefused("t", "bad"),
+    SandboxMade(), SandboxFailed("full"), RunnerReady(), ProcessesRun(), ended(), ended(None), ended(None, 70.0), HEALTHY,
     HealthTold(False, "bad"), HealthTold(False, "bad", True), ReadinessTold(True), ReadinessTold(False),
     LimitExceeded(Status(FAILED, "disk")), AnnounceFailed("zk"), KillAsked("t"), KillAsked("t", 1.0), KillAsked("u"),
     ShutdownAsked("agent"), FarewellSaid("/quit", True), FarewellSaid("/quit", False), FarewellSaid("/abort", False),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from thermos.core.health import HealthPolicy
-from thermos.health.checker import HEALTHY, SNOOZE_NAME, Checker, Verdict
+from thermos.core.health import HEALTHY, HealthPolicy, Verdict
+from thermos.health.checker import SNOOZE_NAME, Checker
 from thermos.health.probes import Cancel, Done, Result
 from thermos.host.loop import Loop
 
