@@ -32,9 +32,9 @@ _SAFE_SCHEMES: Final = ("http://", "https://", "file:///")
 _NOT_IN_HREF: Final = re.compile("[\0-\x20\x7f\\\\\ud800-\udfff]")
 
 
-def is_known(value: float | None) -> bool:
-    """Whether *value* is a number that can be shown."""
-    return value is not None and isfinite(value)
+def word(shown: str) -> str:
+    """*shown*, or ``unknown`` in full where there is room for it."""
+    return _WORD if shown is UNKNOWN else shown
 
 
 # -- Time -------------------------------------------------------------------------------------------------------------
@@ -233,4 +233,5 @@ FILTERS: Final = {
     "anchor": anchor, "badge": badge, "between": between, "cores": cores, "duration": duration,
     "has_limit": has_limit, "href": href, "iso": iso, "link": link, "moment": moment, "number": number,
     "percent": percent, "share": share, "size": size, "spans": spans, "state_class": state_class, "to": to,
+    "word": word,
 }  # fmt: skip

@@ -105,9 +105,10 @@ _ROOM: Final = re.compile(r"(?<![+-]) *([^\w\s$+-]+|[+](?! *[+])|-(?! *-)) *")
 
 
 def smaller_js(source: str) -> str:
-    """*source* without comments, empty lines and the space around signs."""
+    """*source* without comments, and without the space around signs."""
     lines = (line.strip() for line in source.splitlines())
     code = "\n".join(line for line in lines if line and not line.startswith("//"))
+    code = re.sub(r"(?<=[;{,])\n", "", code)
     pieces = _LITERAL.split(code)
     pieces[::2] = (_ROOM.sub(r"\1", piece) for piece in pieces[::2])
     return "".join(pieces)

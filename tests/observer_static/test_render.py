@@ -315,7 +315,7 @@ def test_smaller_css_keeps_what_matters() -> None:
 
 def test_smaller_js_keeps_what_matters() -> None:
     source = '// comment\nconst a = "x = y, z" + b - 1;\n\n  if (a && !/^[ -] ?\\/x/.test(c / 2)) d = +e - -f + ++g;\n'
-    assert smaller_js(source) == 'const a="x = y, z"+b-1;\nif(a&&!/^[ -] ?\\/x/.test(c/2))d=+e - -f + ++g;'
+    assert smaller_js(source) == 'const a="x = y, z"+b-1;if(a&&!/^[ -] ?\\/x/.test(c/2))d=+e - -f + ++g;'
 
 
 def test_a_script_that_would_end_its_element_is_refused(tmp_path: Path) -> None:

@@ -49,7 +49,6 @@ def test_every_mix_of_a_log_s_colours_can_be_read(
     # axe-core leaves out what is scrolled away.
     page.evaluate("document.querySelector('.view').style.maxHeight = 'none'")
     assert barriers(page, axe_source) == []
-    tab.screenshot(f"log-colours-{scheme}")
 
 
 def test_forced_colours_keep_every_state(tabs: Any, site: Path) -> None:
