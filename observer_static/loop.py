@@ -104,6 +104,7 @@ class Observer:
         self._ready = ready
         self._changed = changed
         self._is_begun = False
+        self._is_written = False
         self._window_s = COALESCE_S
 
     def begin(self) -> None:
@@ -156,13 +157,15 @@ class Observer:
         self._note_completion()
 
     def _note_completion(self) -> None:
-        if self._is_begun or not self._site.is_complete:
+        if not self._site.is_complete:
             return
-        self._is_begun = True
-        if self._site.trouble is None:
+        if self._site.trouble is None and not self._is_written:
+            self._is_written = True
             log.info("all pages are written")
-        if self._companion is not None:
-            self._companion.begun()
+        if not self._is_begun:
+            self._is_begun = True
+            if self._companion is not None:
+                self._companion.begun()
 
     def _fds(self) -> list[int]:
         found = [self._signals.fd]

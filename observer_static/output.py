@@ -44,9 +44,7 @@ class Output:
         try:
             _check_safe(self.path, fd)
             _lock(self.path, fd)
-            os.fchmod(fd, self.modes.directory)
-            if self.modes.group != -1:
-                os.fchown(fd, -1, self.modes.group)
+            self.modes.give(fd, self.modes.directory)
         except BaseException:
             os.close(fd)
             raise

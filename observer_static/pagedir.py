@@ -59,6 +59,12 @@ class Modes(NamedTuple):
     file: int = 0o600
     group: int = -1
 
+    def give(self, fd: int, mode: int) -> None:
+        """Have *fd* be so, whatever the umask. Raises OSError."""
+        os.fchmod(fd, mode)
+        if self.group != -1:
+            os.fchown(fd, -1, self.group)
+
 
 #: The owner's alone.
 PRIVATE: Final = Modes()
@@ -87,7 +93,7 @@ class PageDir:
             if not is_new:
                 self._read_marker()
             else:
-                self._give(fd, modes.directory)
+                modes.give(fd, modes.directory)
         except BaseException:
             os.close(fd)
             raise
@@ -235,7 +241,7 @@ class PageDir:
                     break
                 info = os.fstat(fd)
                 if stat.S_IMODE(info.st_mode) != self._modes.directory or self._modes.group not in (-1, info.st_gid):
-                    self._give(fd, self._modes.directory)
+                    self._modes.give(fd, self._modes.directory)
                 if not directory:
                     break
                 directory = directory.rpartition("/")[0]
@@ -264,16 +270,11 @@ class PageDir:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             self._marker_fd = os.open(MARKER, flags, self._modes.file, dir_fd=self.fd)
             if os.fstat(self._marker_fd).st_size == 0:
-                self._give(self._marker_fd, self._modes.file)
+                self._modes.give(self._marker_fd, self._modes.file)
                 line = _HEAD + line
         if line and os.write(self._marker_fd, line) != len(line):
             self._is_marker_stale = True  # a torn line would spoil the next one
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def _give(self, fd: int, mode: int) -> None:
-        os.fchmod(fd, mode)  # whatever the umask
-        if self._modes.group != -1:
-            os.fchown(fd, -1, self._modes.group)
 
     def _same_file(self, parent: int, name: str, content: bytes) -> os.stat_result | None:
         """The stat of that file if it is a regular one of ours that holds just *content*, else None."""
@@ -298,7 +299,7 @@ class PageDir:
                 rest = memoryview(content)
                 while rest:
                     rest = rest[os.write(fd, rest) :]
-                self._give(fd, self._modes.file)
+                self._modes.give(fd, self._modes.file)
                 info = os.fstat(fd)
             finally:
                 os.close(fd)
@@ -332,7 +333,7 @@ class PageDir:
         fd = open_beneath(parent, name, _DIRECTORY)
         self._dirs[path] = fd
         if is_new:
-            self._give(fd, self._modes.directory)
+            self._modes.give(fd, self._modes.directory)
             self._new_dirs.add(path)
         return fd
 
@@ -383,4 +384,6 @@ def open_pages(directory: str | int, below: str = "", modes: Modes = PRIVATE) ->
             fd = open_beneath(parent, part, _DIRECTORY)
         finally:
             os.close(parent)
+        if is_new:
+            modes.give(fd, modes.directory)
     return PageDir(fd, modes, is_new)

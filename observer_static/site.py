@@ -101,12 +101,12 @@ class Site:
         finished = [key for key in shown if not tasks[key]]
         finished.sort(key=lambda key: (changed_ns(key), key))
         self.roster.begin([key for key in shown if tasks[key]], finished)
+        self._pages.settle()
         known = {self.roster.page_key(key) for key in self.roster.tasks}
         self.roster.gone.update(name for name in self._pages.names() if name not in known)
 
     def apply(self, changes: Changes, tasks: Mapping[TaskKey, bool]) -> None:
         """Note what *changes* make due; *tasks* is what there is now."""
-        self._is_stuck = False  # something changed: try again
         for key in changes.vanished:
             self._forget(key)
         for key in sorted(changes.appeared | changes.changed):
@@ -236,6 +236,7 @@ class Site:
         self.trouble = error
 
     def _finish(self) -> None:
+        self._is_stuck = False
         if self._crew is None:  # which may be adding to the marker
             self._indexes.finish()
             if not self.has_work:

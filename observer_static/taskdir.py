@@ -215,6 +215,17 @@ class TaskPages:
                 os.close(parent)
         return True
 
+    def settle(self) -> None:
+        """Give the directory of all tasks its mode, which may be another than when it was made."""
+        try:
+            fd = open_beneath(self._output.fd, layout.task_dir("x").rpartition("/")[0], _DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        try:
+            self._output.modes.give(fd, self._output.modes.directory)
+        finally:
+            os.close(fd)
+
     def names(self) -> list[str]:
         """The directories below ``task/``, ours or not."""
         try:

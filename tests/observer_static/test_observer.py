@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import random
 import re
@@ -369,13 +370,42 @@ def test_served_measured_and_counted(place: Place) -> None:
     assert child.wait(SOON_S) == 0
 
 
+def test_metrics_are_in_their_file_when_all_pages_are_written(place: Place) -> None:
+    finished(place.root, 201)
+    FakeTask(place.root, "task-1")
+    textfile = place.directory / "thermos.prom"
+    for _ in range(2):  # nothing is passed over because its pages are as they should be
+        assert place.once(f"--textfile={textfile}") == ExitCode.OK
+        assert 'thermos_tasks{active="false",state="SUCCESS"} 201.0' in textfile.read_text()
+        textfile.unlink()
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="mounting takes root")
+def test_a_backlog_that_found_no_room_is_worked_off_later(place: Place) -> None:
+    finished(place.root, 320)
+    task = FakeTask(place.root, "task-1")
+    with small_disk(place.site, "12m"):
+        child = place.start()
+        until(lambda: "No space left" in place.said(), place.said)
+        subprocess.run(["mount", "-o", "remount,size=200m", place.site], check=True)
+        task.fail("p0")
+        until(lambda: "all pages are written" in place.said(), place.said)
+        until(lambda: len(os.listdir(place.site / "task")) == 321, place.said)
+        until((place.site / "finished" / "1.html").exists, place.said)
+        child.terminate()
+        assert child.wait(SOON_S) == 0
+
+
 def test_a_group_may_read_and_nobody_else(place: Place) -> None:
     FakeTask(place.root, "task-1", at_s=BEGIN_S)
-    import grp
+    finished(place.root, 201)
 
     name = grp.getgrgid(os.getgid()).gr_name
     assert place.once(f"--group={name}") == ExitCode.OK
     assert {path.stat().st_mode & 0o777 for path in place.pages()} == {0o640}
-    assert {path.stat().st_mode & 0o777 for path in (place.site, place.site / "task" / "task-1")} == {0o750}
+    directories = [place.site, *(path for path in place.site.rglob("*") if path.is_dir())]
+    assert {path.stat().st_mode & 0o777 for path in directories} == {0o750}
     assert place.once() == ExitCode.OK
-    assert place.site.stat().st_mode & 0o777 == 0o700
+    directories = [place.site, *(path for path in place.site.rglob("*") if path.is_dir())]
+    assert {path.stat().st_mode & 0o777 for path in directories} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in place.pages()} == {0o600}

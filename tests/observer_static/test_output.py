@@ -50,6 +50,9 @@ def test_not_in_a_checkpoint_root(tmp_path: Path, below: str) -> None:
     root.mkdir()
     with pytest.raises(NotOurs, match="checkpoint root"):
         Output(str(root / below), PRIVATE, [str(root)])
+    (tmp_path / "link").symlink_to(root)
+    with pytest.raises(NotOurs, match="checkpoint root"):
+        Output(str(tmp_path / "link" / below / "site"), PRIVATE, [str(root)])
     open_and_close(tmp_path / "root-of-pages", root)
 
 

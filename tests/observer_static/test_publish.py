@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -172,6 +174,30 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     publish([page("index.html"), page("process/web.html")], str(site))
     assert [path.exists() for path in left] == [False, False]
     assert (site / ".new-alive").exists()  # young: another writer may be at it
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("done", range(4))
+def test_a_page_of_a_writer_that_was_killed_is_known_and_removed(tmp_path: Path, done: int) -> None:
+    site = tmp_path / "site"
+    files = [page("index.html"), page("log/web/1.html"), page("process/web.html"), page("raw.html")]
+
+    def dying() -> Iterator[File]:
+        for n, file in enumerate(files):
+            yield file
+            if n == done:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        publish(dying(), str(site))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert len(tree(site)) == done + 1
+    publish([page("task.html")], str(site))
+    assert tree(site) == {"task.html": "<p>page</p>"}
+    assert sorted(os.listdir(site)) == [MARKER, "task.html"]
 
 
 @pytest.mark.parametrize("other", [False, True])

@@ -20,7 +20,7 @@ from observer_static.output import Output
 from observer_static.pagedir import MARKER, PRIVATE
 from observer_static.site import Site
 from observer_static.sources import Sources
-from tests.support.box import IS_ROOT, NOBODY
+from tests.support.box import IS_ROOT, NOBODY, until
 from tests.support.tasks import BEGIN_S, FakeTask, finished
 
 pytestmark = pytest.mark.process
@@ -403,6 +403,7 @@ def test_what_a_helper_that_died_left_is_done_by_the_first_process(bench: Bench)
         keeper.site.call_help(processors=2)
         helper = keeper.site.helper_pid
         assert helper is not None
+        until((bench.path / "task").exists, "the helper has begun")
         os.kill(helper, signal.SIGKILL)
         keeper.site.write()
         while not keeper.site.is_complete:
