@@ -328,8 +328,26 @@ class Scheduler:
 
     # -- acting --------------------------------------------------------------------------------------------------------
 
-    def launch(
+    def launch(self, task_id: str, command: Sequence[str] | str, **fields: Any) -> None:
+        """Launch a task on the first offer, with an executor that is *command*; for *fields* see ``task_info``."""
+        offer = self.take_offer()
+        self.accept(offer, [self.task_info(offer, task_id, command, **fields)])
+
+    def take_offer(self) -> dict[str, Any]:
+        """The first offer there is, which nobody else gets."""
+        offer: dict[str, Any] = self.wait(lambda: next(iter(self._offers.values()), None), "there is an offer")
+        del self._offers[offer["id"]["value"]]
+        return offer
+
+    def accept(self, offer: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> None:
+        """Launch all of *tasks* on *offer* in one call."""
+        operation = {"type": "LAUNCH", "launch": {"task_infos": list(tasks)}}
+        accept = {"offer_ids": [offer["id"]], "operations": [operation], "filters": {"refuse_seconds": 0.0}}
+        self.call({"type": "ACCEPT", "accept": accept})
+
+    def task_info(
         self,
+        offer: Mapping[str, Any],
         task_id: str,
         command: Sequence[str] | str,
         *,
@@ -341,10 +359,8 @@ class Scheduler:
         ports: Sequence[int] = (),
         executor: Mapping[str, Any] | None = None,
         **fields: Any,
-    ) -> None:
-        """Launch a task on the first offer, with an executor that is *command*: words, or one line for a shell."""
-        offer = self.wait(lambda: next(iter(self._offers.values()), None), "there is an offer")
-        del self._offers[offer["id"]["value"]]
+    ) -> dict[str, Any]:
+        """A task on *offer*, with an executor that is *command*: words, or one line for a shell."""
         variables = [{"name": name, "value": value} for name, value in (environ or {}).items()]
         if isinstance(command, str):
             words: dict[str, Any] = {"shell": True, "value": command}
@@ -363,7 +379,7 @@ class Scheduler:
                 **role,
             }
         ]
-        task = {
+        return {
             "name": task_id,
             "task_id": {"value": task_id},
             "agent_id": offer["agent_id"],
@@ -382,9 +398,6 @@ class Scheduler:
             "data": base64.b64encode(data).decode(),
             **fields,
         }
-        operation = {"type": "LAUNCH", "launch": {"task_infos": [task]}}
-        accept = {"offer_ids": [offer["id"]], "operations": [operation], "filters": {"refuse_seconds": 0.0}}
-        self.call({"type": "ACCEPT", "accept": accept})
 
     def kill(self, task_id: str, grace_s: float | None = None) -> None:
         """Ask for its end."""
