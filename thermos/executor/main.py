@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from thermos.errors import ExitCode, ThermosError
+from thermos.errors import ThermosError
 from thermos.executor import environment
 from thermos.executor.log import Log
 from thermos.executor.options import parse
 from thermos.executor.program import Program
 from thermos.host.linux import require_kernel
 from thermos.host.loop import Loop
+
+if TYPE_CHECKING:
+    from thermos.announce.auth import Auth
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,22 +25,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         require_kernel()
         surroundings = environment.take(os.environ)
-        auth = None
-        if options.announcer_zookeeper_auth_config is not None:
-            from thermos.announce.auth import load
-
-            auth = load(options.announcer_zookeeper_auth_config)
     except ThermosError as error:
         print(f"thermos_executor: {error}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        print(f"thermos_executor: {error.filename}: {error.strerror}", file=sys.stderr)
-        return ExitCode.USAGE
     log = Log(surroundings.sandbox)
+    auth = _auth(options.announcer_zookeeper_auth_config)
+    if isinstance(auth, ThermosError):
+        log.error(f"no task can be announced: {auth}")
     with Loop() as loop:
-        Program(loop, surroundings, options, log, auth).run()
+        program = Program(loop, surroundings, options, log, auth)
+        program.run()
     log.close()
-    return ExitCode.OK
+    return program.exit_code
+
+
+def _auth(path: str | None) -> Auth | ThermosError | None:
+    """What the file of credentials says; if that is nothing, the tasks that need it are refused with the reason."""
+    if path is None:
+        return None
+    from thermos.announce.auth import load
+
+    try:
+        return load(path)
+    except ThermosError as error:
+        return error
+    except OSError as error:
+        return ThermosError(f"{path}: {error.strerror}")
 
 
 if __name__ == "__main__":

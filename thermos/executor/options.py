@@ -15,8 +15,8 @@ example, as the command of a Mesos ExecutorInfo:
   thermos_executor --announcer-ensemble zk1:2181,zk2:2181 --announcer-serverset-path /aurora
 
 exit codes:
-  0 the task is over and Mesos knows how; 2 wrong flags; 3 not started by a Mesos agent, or its environment is
-  incomplete; 4 the agent would not have us; 101 our own fault
+  0 the task is over and Mesos knows how, or it was told to end; 2 wrong flags, or not started by a Mesos agent;
+  23 no task came, or Mesos could not be told how it ended; 101 our own fault; 109 the kernel is too old
 """
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, assert_never
 
 from thermos.core import session_events as session
-from thermos.core.lifetime import Life, Phase, decide
+from thermos.core.lifetime import IDLE_S, Life, Phase, decide
 from thermos.core.lifetime_events import (
     AbandonSandbox,
     Action,
@@ -41,7 +41,7 @@ from thermos.core.lifetime_events import (
     Withdraw,
 )
 from thermos.core.probes import Words
-from thermos.errors import ThermosError
+from thermos.errors import ExitCode, ThermosError
 from thermos.executor import assignment as assignments
 from thermos.executor import checks
 from thermos.executor import sandbox as sandboxes
@@ -78,13 +78,19 @@ class Program:
     """One executor, from its start to its end."""
 
     def __init__(
-        self, loop: Loop, surroundings: Surroundings, options: Options, log: Log, auth: Auth | None = None
+        self,
+        loop: Loop,
+        surroundings: Surroundings,
+        options: Options,
+        log: Log,
+        auth: Auth | ThermosError | None = None,
     ) -> None:
         self._loop = loop
         self._surroundings = surroundings
         self._options = options
         self._log = log
-        self._auth = auth
+        self._auth = None if isinstance(auth, ThermosError) else auth
+        self._auth_fault = auth if isinstance(auth, ThermosError) else None
         self._agent = Agent(loop, surroundings, self._from_agent)
         self._life = Life()
         self._events: deque[Event] = deque()
@@ -102,6 +108,8 @@ class Program:
         self._has_left = False
         self._is_connected = False
         self._signals = -1
+        #: What the program exits with.
+        self.exit_code = ExitCode.OK
 
     def run(self) -> None:
         """Live one task's life."""
@@ -134,7 +142,11 @@ class Program:
         try:
             while self._events:
                 before = self._life.phase
-                self._life, actions = decide(self._life, self._events.popleft())
+                next_event = self._events.popleft()
+                self._life, actions = decide(self._life, next_event)
+                if next_event == Due("idle") and actions:
+                    self._log.error(f"no task came within {IDLE_S:.0f} s")
+                    self.exit_code = ExitCode.TIMED_OUT
                 if self._life.phase is not before:
                     self._log.info(f"{self._life.phase.value}")
                 for action in actions:
@@ -168,6 +180,7 @@ class Program:
             case session.Close(reason, undelivered):
                 for status in undelivered:
                     self._log.error(f"{status.state} of {status.task_id} was not acknowledged: {reason}")
+                    self.exit_code = ExitCode.TIMED_OUT
                 self._has_left = True
                 self._handle(ShutdownAsked(reason))
                 self._handle(Left())
@@ -185,6 +198,8 @@ class Program:
         user = _own_name()
         try:
             found = assignments.read(task.data or b"", task.task_id, self._options, self._hostname, user)
+            if self._auth_fault is not None and found.announcement is not None:
+                raise self._auth_fault
         except ThermosError as error:
             self._log.error(str(error))
             self._handle(LaunchRefused(task.task_id, str(error)))
