@@ -13,6 +13,7 @@ import pytest
 from observer_static.pagedir import open_pages
 from observer_static.pages import File
 from observer_static.publish import MARKER, NotOurs, Published, publish
+from thermos.host.inotify import IN_CREATE, Watcher
 
 
 def page(path: str, text: str = "<p>page</p>") -> File:
@@ -133,6 +134,24 @@ def test_links_and_hard_links_in_place_of_pages_are_replaced_not_followed(tmp_pa
     assert (tmp_path / "victim").read_text() == "mine"
     assert not (site / "index.html").is_symlink()
     assert (site / "raw.html").stat().st_nlink == 1
+
+
+def test_a_link_in_place_of_the_next_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    """Whoever watches the directory knows the name after the first page."""
+    site = tmp_path / "site"
+    (tmp_path / "victim").write_text("mine")
+    with Watcher() as watcher:
+
+        def files() -> Iterator[File]:
+            watcher.watch(str(site), IN_CREATE)
+            yield page("index.html")
+            (name,) = {event.name for event in watcher.wait(10) if event.name.startswith(".new-")}
+            (site / name).symlink_to(tmp_path / "victim")
+            yield page("raw.html")
+
+        with pytest.raises(FileExistsError):
+            publish(files(), str(site))
+    assert (tmp_path / "victim").read_text() == "mine"
 
 
 def test_a_fifo_in_place_of_a_page_or_of_the_marker_does_not_block(tmp_path: Path) -> None:
