@@ -122,6 +122,9 @@ class _Call:
         if not data:
             self._end("it hung up without an answer")
             return
+        if self._received_bytes == len(data) and data.startswith(b"HTTP/1."):
+            self._end("it speaks HTTP/1, and gRPC is HTTP/2")
+            return
         if self._received_bytes > MAX_READ_BYTES:
             self._end(f"it answered more than {MAX_READ_BYTES} bytes")
             return

@@ -157,9 +157,12 @@ def drip(connection: socket.socket) -> None:
         connection.sendall(b"\0\0\0\4\0\0\0\0\0")
 
 
-def old(connection: socket.socket) -> None:
-    connection.recv(1 << 16)
-    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+def saying(data: bytes) -> Talk:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        connection.sendall(data)
+
+    return talk
 
 
 def flood(connection: socket.socket) -> None:
@@ -183,9 +186,10 @@ def flood(connection: socket.socket) -> None:
         (answering(b"", status="404"), "status 404"),
         (http2(lambda http, stream: http.reset_stream(stream, 11)), "broke the call off (HTTP/2 error 11)"),
         (http2(lambda http, stream: http.close_connection(2)), "ended the connection (HTTP/2 error 2)"),
-        (old, "is no HTTP/2"),
-        (lambda connection: connection.sendall(b"\0\0\0\4\0\0\0\0\0" + struct.pack(">I", 1 << 31)), "hung up"),
-        (lambda connection: connection.close(), "hung up"),
+        (saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "it speaks HTTP/1"),
+        (saying(b"\0\0\1\0\0\0\0\0\0x"), "is no HTTP/2"),
+        (saying(b"\0\0\0\4\0\0\0\0\0" + struct.pack(">I", 1 << 31)), ""),  # it hangs up, perhaps with a reset
+        (lambda connection: connection.recv(1 << 16), "hung up"),
         (lambda connection: connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)), ""),
         (flood, "more than"),
     ],
