@@ -1,7 +1,4 @@
-"""Puts our lines into the shell script at the top of a pex: where it unpacks itself, and that it is a whole one.
-
-    header.py PLAIN.pex MADE.pex
-"""
+"""Puts our lines into the shell script at the top of a pex: where it unpacks itself."""
 
 from __future__ import annotations
 
@@ -39,9 +36,9 @@ def with_ours(pex: bytes) -> bytes:
 def main(plain: str, made: str) -> None:
     """Write *made*, executable, from *plain*."""
     with open(plain, "rb") as file:
-        pex = file.read()
+        pex = with_ours(file.read())
     with open(made, "wb") as file:
-        file.write(with_ours(pex))
+        file.write(pex)
     os.chmod(made, 0o755)
 
 
