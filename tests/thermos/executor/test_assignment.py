@@ -13,6 +13,7 @@ from thermos.core.lifetime_events import Plan
 from thermos.errors import TaskInvalid
 from thermos.executor.assignment import Assignment, read
 from thermos.executor.options import Options, parse
+from thermos.formats.assigned_task import AssignedTask, ExecutorConfig, JobKey, TaskConfig, encode
 
 JOBS: Final = Path(__file__).parents[4] / "shared" / "golden" / "jobs"
 OPTIONS: Final = Options(announcer_ensemble="zk:2181", announcer_allow_custom_serverset_path=True)
@@ -177,3 +178,35 @@ def test_a_wrong_option_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         parse(["--stop_timeout_in_secs=soon", "--nonsense"])
     assert caught.value.code == 2
     assert "soon" in capsys.readouterr().err
+
+
+def test_what_is_wrong_with_probes_is_told_whole() -> None:
+    probes = [
+        {"name": "a b", "purpose": "fun", "tcp": {"port": "no"}, "interval_secs": 0},
+        {"name": "c", "purpose": "liveness", "shell": {"command": "{{thermos.ports[no]}} {{y}} {{thermos.task_id}}"}},
+        {"name": "c", "purpose": "liveness"},
+    ]
+    with pytest.raises(TaskInvalid) as caught:
+        made({"task": TASK, "ports": {"http": 1}, "x_probes": probes})
+    told = [str(problem) for problem in caught.value.problems]
+    paths = sorted(text.partition(": ")[0] for text in told)
+    assert paths == [
+        "x_probes[0].interval_secs", "x_probes[0].name", "x_probes[0].purpose", "x_probes[0].tcp.port",
+        "x_probes[1].shell.command", "x_probes[1].shell.command", "x_probes[2]", "x_probes[2].name",
+    ]  # fmt: skip
+
+
+def test_probes_in_the_scheduler_s_bytes() -> None:
+    job = {
+        "name": "job", "role": "www", "cluster": "c", "environment": "test", "task": TASK,
+        "x_probes": [
+            {"name": "a", "purpose": "liveness", "shell": {"command": "{{mesos.instance}} {{thermos.ports[http]}}"}}
+        ],
+    }  # fmt: skip
+    config = TaskConfig(
+        job=JobKey("www", "test", "job"), executor_config=ExecutorConfig("AuroraExecutor", json.dumps(job))
+    )
+    data = encode(AssignedTask("t", "agent", "localhost", config, {"http": 31005}, 7))
+    (probe,) = read(data, "t", OPTIONS).probes
+    assert probe.shell is not None
+    assert probe.shell.command == "7 31005"
