@@ -105,6 +105,7 @@ class Program:
         self._announcer: Announcer | None = None
         self._pages: Pages | None = None
         self._farewell: Request | None = None
+        self._was_subscribed = False
         self._has_left = False
         self._is_connected = False
         self._signals = -1
@@ -158,6 +159,7 @@ class Program:
         match notice:
             case session.Registered(subscribed) | session.Reregistered(subscribed):
                 self._is_connected = True
+                self._was_subscribed = True
                 self._hostname = subscribed.agent.hostname or self._hostname
                 self._log.info(f"subscribed with agent {subscribed.agent.agent_id} at {self._hostname}")
             case session.Disconnected(reason):
@@ -168,6 +170,9 @@ class Program:
             case session.KillTask(task_id, grace_s) | session.HurryKill(task_id, grace_s):
                 self._handle(KillAsked(task_id, grace_s))
             case session.ShutDown(reason):
+                self._log.warning(reason)
+                if not self._was_subscribed:
+                    self.exit_code = ExitCode.TIMED_OUT
                 self._handle(ShutdownAsked(reason, self._shutdown_grace_s()))
             case session.Deliver():
                 self._log.info("a message of the framework, which nobody here understands")

@@ -1,0 +1,428 @@
+"""The whole executor among things that are not as they should be: words, a status, a bounded time, an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.box import IS_ROOT, process, until, with_words
+from tests.support.executor import COMMAND, ME, PROJECT, free_port
+from tests.support.fake_agent import HEAD, FakeAgent, answer
+from thermos.errors import ExitCode
+from thermos.executor import log as logs
+from thermos.formats.mesos_v1 import write_data
+
+SOON_S: Final = 30.0
+
+
+class Run:
+    """One executor and its agent, which is a fake."""
+
+    def __init__(self, agent: FakeAgent, path: Path, *flags: str, **environ: str) -> None:
+        self.agent = agent
+        self.path = path
+        self.word = f"thermos-test-{secrets.token_hex(8)}"
+        self.began_s = time.monotonic()
+        variables = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": PROJECT,
+            "MESOS_FRAMEWORK_ID": "F",
+            "MESOS_EXECUTOR_ID": "e",
+            "MESOS_DIRECTORY": str(path),
+            "MESOS_SANDBOX": str(path),
+            "MESOS_AGENT_ENDPOINT": f"127.0.0.1:{agent.port}",
+            "MESOS_CHECKPOINT": "1",
+            "MESOS_RECOVERY_TIMEOUT": "3secs",
+            "MESOS_SUBSCRIPTION_BACKOFF_MAX": "1secs",
+            **environ,
+        }
+        self.stderr = path.parent / f"stderr-{self.word}"
+        with open(self.stderr, "wb") as said:
+            self.process = subprocess.Popen(
+                [*COMMAND, *flags],
+                env={name: value for name, value in variables.items() if value != "UNSET"},
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                cwd="/",
+                start_new_session=True,
+            )
+
+    def exit_code(self, timeout_s: float = SOON_S) -> int:
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it has not ended in {timeout_s:g} s: {self.said}") from None
+
+    @property
+    def said(self) -> str:
+        return self.stderr.read_text()
+
+    @property
+    def log(self) -> str:
+        return (self.path / logs.NAME).read_text()
+
+    def launch(self, *processes: dict[str, object], **more: Any) -> None:
+        """Have the agent give it a task."""
+        until(lambda: self.agent.connections and self.agent.calls, lambda: f"it subscribes; it said {self.said}")
+        task = {"name": "task", "finalization_wait": 2, "processes": list(processes), **more.pop("task", {})}
+        whole = {"task": task, "role": ME, "name": "job", **more}
+        data = more.pop("data", None) or json.dumps(whole).replace("WORD", self.word).encode()
+        info = {"name": "t", "task_id": {"value": "t"}, "agent_id": {"value": "S"}, "data": write_data(data)}
+        self.agent.say({"type": "LAUNCH", "launch": {"task": info}})
+
+    def kill(self) -> None:
+        self.agent.say({"type": "KILL", "kill": {"task_id": {"value": "t"}}})
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """Every status that it told, once."""
+        found: dict[str, dict[str, Any]] = {}
+        for call in self.agent.calls:
+            updates = (
+                [call["update"]] if "update" in call else call.get("subscribe", {}).get("unacknowledged_updates", [])
+            )
+            for update in updates:
+                found.setdefault(update["status"]["uuid"], update["status"])
+        return list(found.values())
+
+    def until(self, state: str) -> dict[str, Any]:
+        """The status of that state; everything is acknowledged on the way."""
+        acknowledged: set[str] = set()
+
+        def told() -> list[dict[str, Any]]:
+            for status in self.statuses():
+                if status["uuid"] not in acknowledged:
+                    acknowledged.add(status["uuid"])
+                    body = {"task_id": status["task_id"], "uuid": status["uuid"]}
+                    self.agent.say({"type": "ACKNOWLEDGED", "acknowledged": body})
+            return [status for status in self.statuses() if status["state"] == state]
+
+        until(told, lambda: f"{state} is told; told was {self.statuses()}, said {self.said}")
+        (status,) = told()
+        return status
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        until(lambda: not with_words(self.word), "no process of the task is left")
+
+
+@pytest.fixture
+def agent() -> Iterator[FakeAgent]:
+    with FakeAgent() as made:
+        yield made
+
+
+@pytest.fixture
+def run(agent: FakeAgent, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    runs: list[Run] = []
+    box = tmp_path / "box"
+    box.mkdir()
+
+    def make(*flags: str, **environ: str) -> Run:
+        runs.append(Run(agent, box, *flags, **environ))
+        return runs[-1]
+
+    yield make
+    for each in runs:
+        each.close()
+
+
+Make = Callable[..., Run]
+SLEEPER: Final = process("a", "exec -a WORD sleep 600")
+
+
+# -- Surroundings -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"MESOS_FRAMEWORK_ID": "UNSET"}, ["MESOS_FRAMEWORK_ID"]),
+        ({"MESOS_EXECUTOR_ID": ""}, ["MESOS_EXECUTOR_ID"]),
+        ({"MESOS_DIRECTORY": "UNSET", "MESOS_SANDBOX": "UNSET"}, ["MESOS_DIRECTORY"]),
+        ({"MESOS_AGENT_ENDPOINT": "UNSET"}, ["MESOS_SLAVE_PID or MESOS_AGENT_ENDPOINT"]),
+        ({"MESOS_AGENT_ENDPOINT": "nowhere"}, ["MESOS_AGENT_ENDPOINT", "'nowhere' is not HOST:PORT"]),
+        ({"MESOS_SLAVE_PID": "slave@1@x"}, ["MESOS_SLAVE_PID"]),
+        ({"MESOS_RECOVERY_TIMEOUT": "soon"}, ["MESOS_RECOVERY_TIMEOUT"]),
+        ({"MESOS_FRAMEWORK_ID": "", "MESOS_RECOVERY_TIMEOUT": "x"}, ["MESOS_FRAMEWORK_ID", "MESOS_RECOVERY_TIMEOUT"]),
+    ],
+)
+def test_wrong_variables_are_all_named(run: Make, environ: Mapping[str, str], said: list[str]) -> None:
+    made = run(**environ)
+    assert made.exit_code() == ExitCode.USAGE
+    for words in said:
+        assert words in made.said
+    assert "Traceback" not in made.said
+
+
+def test_a_wrong_flag(run: Make) -> None:
+    made = run("--announcer-assemble", "x")
+    assert made.exit_code() == ExitCode.USAGE
+    assert "--announcer-assemble" in made.said
+
+
+# -- Agents -----------------------------------------------------------------------------------------------------------
+
+GARBAGE: Final = os.urandom(4096)
+AGENTS: Final[dict[str, tuple[bytes | tuple[bytes], str]]] = {
+    "400": (answer(400, b"Expecting 'type' to be present"), "Expecting 'type' to be present"),
+    "401": (answer(401, b"", b"WWW-Authenticate: Bearer\r\n"), "the agent answers 401"),
+    "403": (answer(403, b"not yours"), "the agent answers 403 to SUBSCRIBE: not yours"),
+    "500": (answer(500, b"Internal"), "the agent answers 500"),
+    "503": (answer(503, b"Agent has not finished recovery"), "Agent has not finished recovery"),
+    "garbage": ((GARBAGE,), "is no HTTP"),
+    "garbage events": ((HEAD + b"1000\r\n" + GARBAGE + b"\r\n",), "the agent's stream cannot be read"),
+    "no JSON": (HEAD + b"5\r\n2\n{]\r\n", "cannot be read"),
+    "half a frame": ((HEAD + b"9\r\n100\n{\"typ\r\n",), "the agent"),
+    "nothing": ((b"",), "the agent closed the connection"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_an_agent_that_does_not_answer_as_it_should(name: str, run: Make, agent: FakeAgent) -> None:
+    reply, said = AGENTS[name]
+    agent.to_subscribe.extend([reply] * 1000)
+    made = run(MESOS_RECOVERY_TIMEOUT="1secs", MESOS_SUBSCRIPTION_BACKOFF_MAX="200ms")
+    assert made.exit_code() == ExitCode.TIMED_OUT
+    assert time.monotonic() - made.began_s < 20
+    assert said in made.log
+    assert "the agent did not answer within 1 s" in made.log or "the agent did not come back" in made.log
+    assert "Traceback" not in made.said
+    assert len(agent.requests) < 100  # it backs off
+
+
+def test_an_agent_that_has_no_task(run: Make) -> None:
+    made = run()
+    assert made.exit_code() == ExitCode.TIMED_OUT
+    assert 9 < time.monotonic() - made.began_s < 20
+    assert "no task came within 10 s" in made.log
+
+
+def test_an_agent_that_says_nothing_for_ever(run: Make, agent: FakeAgent) -> None:
+    agent.to_subscribe.extend([b""] * 100)
+    made = run(MESOS_RECOVERY_TIMEOUT="15mins")
+    assert made.exit_code() == ExitCode.TIMED_OUT
+    assert time.monotonic() - made.began_s < 20
+    assert "no task came within 10 s" in made.log
+
+
+def test_an_agent_that_wants_it_ended(run: Make, agent: FakeAgent) -> None:
+    made = run()
+    until(lambda: agent.calls, "it subscribes")
+    agent.say({"type": "SHUTDOWN"})
+    assert made.exit_code() == ExitCode.OK
+
+
+def test_an_agent_that_is_not_there(run: Make) -> None:
+    made = run(MESOS_AGENT_ENDPOINT=f"127.0.0.1:{free_port()}")
+    assert made.exit_code() == ExitCode.TIMED_OUT
+    assert "Connection refused" in made.log
+
+
+def test_an_agent_that_never_acknowledges(run: Make, agent: FakeAgent) -> None:
+    made = run()
+    made.launch(process("a", "true"))
+    assert made.exit_code() == ExitCode.TIMED_OUT
+    assert "TASK_FINISHED of t was not acknowledged" in made.log
+    assert time.monotonic() - made.began_s < 20
+
+
+@pytest.mark.parametrize("name", ["400", "403", "500", "garbage"])
+def test_an_agent_that_takes_no_update(name: str, run: Make, agent: FakeAgent) -> None:
+    agent.to_calls.extend([AGENTS[name][0]] * 1000)
+    made = run()
+    made.launch(SLEEPER)
+    until(lambda: with_words(made.word), "the task runs all the same")
+    made.process.send_signal(signal.SIGTERM)
+    made.exit_code()
+    assert not with_words(made.word)
+    assert "TASK_KILLED" in made.log
+
+
+def test_a_launch_that_cannot_be_read_is_no_end(run: Make, agent: FakeAgent) -> None:
+    made = run()
+    until(lambda: agent.calls, "it subscribes")
+    agent.say({"type": "LAUNCH", "launch": {"task": {"task_id": 7}}})
+    until(lambda: len(agent.calls) > 1, "it subscribes anew")
+    made.launch(process("a", "true"))
+    made.until("TASK_FINISHED")
+    assert made.exit_code() == ExitCode.OK
+
+
+# -- Disks ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_sandbox_that_is_not_there(run: Make, tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    made = run(MESOS_SANDBOX=nowhere, MESOS_DIRECTORY=nowhere)
+    made.launch(SLEEPER)
+    status = made.until("TASK_FAILED")
+    assert status["message"] == f"The sandbox cannot be made: {nowhere}/sandbox: No such file or directory."
+    assert status["reason"] == "REASON_CONTAINER_LAUNCH_FAILED"
+    assert made.exit_code() == ExitCode.OK
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a tiny file system."""
+    mounted: list[Path] = []
+
+    def mount(options: str) -> Path:
+        path = tmp_path / "small"
+        path.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+        if not IS_ROOT or subprocess.run(words, capture_output=True).returncode:
+            pytest.skip("mounting takes root")
+        mounted.append(path)
+        return path
+
+    yield mount
+    for path in mounted:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_a_sandbox_on_a_file_system_that_is_read_only(run: Make, small: Callable[[str], Path]) -> None:
+    path = str(small("size=1m,ro"))
+    made = run(MESOS_SANDBOX=path, MESOS_DIRECTORY=path)
+    made.launch(SLEEPER)
+    assert "Read-only file system" in made.until("TASK_FAILED")["message"]
+    assert made.exit_code() == ExitCode.OK
+
+
+def test_a_sandbox_without_a_byte_left(run: Make, small: Callable[[str], Path]) -> None:
+    path = small("size=64k")
+    with contextlib.suppress(OSError):
+        (path / "full").write_bytes(b"x" * (1 << 20))
+    made = run(MESOS_SANDBOX=str(path), MESOS_DIRECTORY=str(path))
+    made.launch(SLEEPER)
+    until(lambda: any(status["state"] in ("TASK_FAILED", "TASK_LOST") for status in made.statuses()), lambda: made.said)
+    status = made.statuses()[-1]
+    assert re.search("[Nn]o space left", status["message"])
+    made.until(status["state"])
+    assert made.exit_code() == ExitCode.OK
+
+
+def test_one_that_fills_while_the_task_runs_ends_nothing(run: Make, small: Callable[[str], Path]) -> None:
+    path = small("size=8m")
+    made = run(MESOS_SANDBOX=str(path), MESOS_DIRECTORY=str(path))
+    made.launch(process("a", "cat /dev/zero > big; touch went-on; exec -a WORD sleep 600"))
+    made.until("TASK_RUNNING")
+    until(lambda: with_words(made.word), "it goes on when the disk is full")
+    made.kill()
+    made.until("TASK_KILLED")
+    assert made.exit_code() == ExitCode.OK
+
+
+# -- Credentials ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is no JSON object"),
+        ('{"auth": [{"scheme": "digest", "credential": "sesame"}]}', "auth[0].credential: is not USER:PASSWORD"),
+        ('{"oauth": []}', "oauth: is unknown"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_file_of_credentials_that_makes_no_sense(run: Make, tmp_path: Path, content: str | None, said: str) -> None:
+    file = tmp_path / "auth.json"
+    if content is not None:
+        file.write_text(content)
+    made = run("--announcer-ensemble", "127.0.0.1:1", "--announcer-zookeeper-auth-config", str(file))
+    made.launch(SLEEPER, announce={}, ports={"aurora": 1})
+    status = made.until("TASK_FAILED")
+    assert str(file) in status["message"]
+    assert said in status["message"]
+    assert said in made.log
+    assert "sesame" not in made.log
+    assert made.exit_code() == ExitCode.OK
+
+
+def test_a_task_that_is_not_announced_needs_no_credentials(run: Make, tmp_path: Path) -> None:
+    flags = ["--announcer-ensemble", "127.0.0.1:1", "--announcer-zookeeper-auth-config", str(tmp_path / "none")]
+    made = run(*flags)
+    made.launch(process("a", "true"))
+    made.until("TASK_FINISHED")
+    assert made.exit_code() == ExitCode.OK
+
+
+# -- Checks -----------------------------------------------------------------------------------------------------------
+
+
+def shell(command: str, **more: object) -> dict[str, object]:
+    checker = {"shell": {"shell_command": command}}
+    return {"health_checker": checker, "initial_interval_secs": 0.1, "interval_secs": 0.1, "timeout_secs": 0.3, **more}
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("exec -a WORD sleep 600", "did not end within 0.3 s"),
+        (
+            "trap '' TERM; for i in 1 2 3; do (setsid bash -c 'exec -a WORD sleep 600' &); done; sleep 600",
+            "did not end",
+        ),
+        ("cat /dev/zero", "did not end within 0.3 s"),
+        ("yes; exit 1", "did not end within 0.3 s"),
+        ("for i in $(seq 50); do (exec -a WORD sleep 600) & done; exit 1", "ended with status 1"),
+        ("kill -9 $$", "was ended by signal 9"),
+        ("/does/not/exist", "ended with status 127"),
+        ("kill -9 $PPID; sleep 600", "the check's warden died"),
+    ],
+)
+def test_a_check_that_misbehaves_ends_its_task_and_leaves_nothing(run: Make, command: str, said: str) -> None:
+    made = run()
+    made.launch(SLEEPER, health_check_config=shell(command))
+    status = made.until("TASK_FAILED")
+    assert said in status["message"]
+    assert len(status["message"]) < 4096
+    assert made.exit_code() == ExitCode.OK
+    until(lambda: not with_words(made.word), "nothing is left")
+
+
+def test_without_a_port_called_health_nothing_is_asked(run: Make) -> None:
+    made = run()
+    made.launch(SLEEPER, ports={"http": 1}, health_check_config={"health_checker": {"http": {}}})
+    assert made.until("TASK_RUNNING")["message"] == "No health-check defined, task is assumed healthy."
+    made.kill()
+    made.until("TASK_KILLED")
+
+
+# -- Clocks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jump_s", [-1e6, 1e6])
+def test_wall_time_that_jumps_changes_nothing(run: Make, tmp_path: Path, jump_s: float) -> None:
+    """Every look at the wall clock, after the first few, is a million seconds off: all waits count the other one."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import time\n"
+        "real, looks = time.time, [0]\n"
+        "def now():\n"
+        "    looks[0] += 1\n"
+        f"    return real() + ({jump_s} if looks[0] > 3 else 0)\n"
+        "time.time = now\n"
+    )
+    made = run(PYTHONPATH=f"{site}:{PROJECT}")
+    made.launch(SLEEPER, health_check_config=shell("true"))
+    made.until("TASK_RUNNING")
+    made.kill()
+    made.until("TASK_KILLED")
+    assert made.exit_code() == ExitCode.OK
+    assert time.monotonic() - made.began_s < 20
