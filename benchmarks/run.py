@@ -20,7 +20,20 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import chain, idle, latency, memory, observer, one, parallel, replay, start_rate, status, thousands
+from benchmarks import (
+    chain,
+    executor,
+    idle,
+    latency,
+    memory,
+    observer,
+    one,
+    parallel,
+    replay,
+    start_rate,
+    status,
+    thousands,
+)
 from benchmarks.harness import Bench, Row, Skipped
 
 MEASUREMENTS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
@@ -35,6 +48,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "status": status.measure,
     "replay": replay.measure,
     "observer": observer.measure,
+    "executor": executor.measure,
 }
 
 _UNITS: Final = {"s": (1.0, 3), "ms": (1e3, 2), "MB": (1e-6, 2), "kB": (1e-3, 0), "/s": (1.0, 0), "": (1.0, 0)}

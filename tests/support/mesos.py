@@ -161,7 +161,7 @@ class Mesos:
         self.kill()
         marker = self.directory.encode()
         deadline = time.monotonic() + SOON_S
-        while pids := [pid for pid in _with_marker(marker) if pid != os.getpid()]:
+        while pids := [pid for pid in with_marker(marker) if pid != os.getpid()]:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
@@ -209,7 +209,7 @@ class Mesos:
             yield from (directory / "work").glob(pattern)
 
 
-def _with_marker(marker: bytes) -> list[int]:
+def with_marker(marker: bytes) -> list[int]:
     """Processes that have *marker* in their environment: executors have their sandbox there, and hand it on."""
     found = []
     for stat in proc.snapshot():
@@ -334,8 +334,8 @@ class Scheduler:
         self.accept(offer, [self.task_info(offer, task_id, command, **fields)])
 
     def take_offer(self) -> dict[str, Any]:
-        """The first offer there is, which nobody else gets."""
-        offer: dict[str, Any] = self.wait(lambda: next(iter(self._offers.values()), None), "there is an offer")
+        """The largest offer there is, which nobody else gets: what one task gave back may be an offer of its own."""
+        offer: dict[str, Any] = self.wait(lambda: max(self._offers.values(), key=_cpus, default=None), "an offer comes")
         del self._offers[offer["id"]["value"]]
         return offer
 
@@ -512,6 +512,10 @@ class Scheduler:
             self._changed.notify_all()
         if acknowledge is not None and self.acknowledges:
             self.acknowledge(acknowledge)
+
+
+def _cpus(offer: Mapping[str, Any]) -> float:
+    return sum(float(one["scalar"]["value"]) for one in offer["resources"] if one["name"] == "cpus")
 
 
 @contextlib.contextmanager
