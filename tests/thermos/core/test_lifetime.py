@@ -341,7 +341,8 @@ def test_the_original_s_early_join() -> None:
 
 EVENTS: Final[list[Event]] = [
     Opened(), Launched(PLAIN), Launched(SERVICE), Launched(READY), Launched(Plan("u")), LaunchRefused("t", "bad"),
-    SandboxMade(), SandboxFailed("full"), RunnerReady(), ProcessesRun(), ended(), ended(None), ended(None, 70.0), HEALTHY,
+    SandboxMade(), SandboxFailed("full"), RunnerReady(), ProcessesRun(), ended(), ended(None),
+    ended(None, 70.0), HEALTHY,
     HealthTold(False, "bad"), HealthTold(False, "bad", True), ReadinessTold(True), ReadinessTold(False),
     LimitExceeded(Status(FAILED, "disk")), AnnounceFailed("zk"), KillAsked("t"), KillAsked("t", 1.0), KillAsked("u"),
     ShutdownAsked("agent"), FarewellSaid("/quit", True), FarewellSaid("/quit", False), FarewellSaid("/abort", False),
