@@ -1,4 +1,4 @@
-"""A real gRPC server with the official health service, as a process: ``python grpc_server.py NAME=STATUS...``.
+"""A real gRPC server with the official health service: ``python grpc_server.py [--port=PORT] NAME=STATUS...``.
 
 It prints its port, and follows lines ``NAME=STATUS`` on its standard input; without NAME: the server as a whole.
 ``none`` alone: a server without the health service. Standard input's end is its own.
@@ -14,6 +14,9 @@ def main(words: list[str]) -> None:
     import grpc
     from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+    wanted = "0"
+    if words and words[0].startswith("--port="):
+        wanted, words = words[0].partition("=")[2], words[1:]
     server = grpc.server(futures.ThreadPoolExecutor(2))
     service = health.HealthServicer()
 
@@ -25,7 +28,7 @@ def main(words: list[str]) -> None:
         for word in words:
             follow(word)
         health_pb2_grpc.add_HealthServicer_to_server(service, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{wanted}")
     server.start()
     print(port, flush=True)
     for line in sys.stdin:
