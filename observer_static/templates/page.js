@@ -200,7 +200,7 @@ for (const section of all("[data-agent]")) {
   };
   const rest = () => {
     busy = false;
-    if (box.checked && !d.hidden) timer = setTimeout(step, 1000);
+    timer = setTimeout(step, 1000);
   };
   const more = (size) => {
     if (at >= size || !box.checked) return rest();

@@ -29,6 +29,7 @@ PAYLOADS = {
     "double quotes": '"><img src=x onerror=alert(1)>',
     "single quotes": "' onmouseover='alert(1)",
     "attribute": '" onfocus=alert(1) autofocus x="',
+    "no space": '"><svg/onload=alert(1)><a"onfocus=alert(1)//autofocus="',
     "no quotes": "x onload=alert(1) `onclick=alert(1)`",
     "javascript": "javascript:alert(1)",
     "hidden javascript": "\tjava\nscript:alert(1)//",
@@ -171,7 +172,8 @@ def test_the_walk_finds_every_text_of_every_dataclass() -> None:
 ALL_IN_ONE = " x".join(PAYLOADS.values())
 #: What only works from the beginning of an address.
 ADDRESSES = [
-    PAYLOADS[name] for name in ("javascript", "hidden javascript", "data", "other host", "not UTF-8", "policy")
+    PAYLOADS[name]
+    for name in ("no space", "javascript", "hidden javascript", "data", "other host", "not UTF-8", "policy")
 ]
 
 

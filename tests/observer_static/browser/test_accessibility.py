@@ -56,7 +56,7 @@ def test_forced_colours_keep_every_state(tabs: Any, site: Path) -> None:
     page = tab.open(site / PLACES["full-task"])
     drawn = page.evaluate(
         "[...document.querySelectorAll('.s')].map((e) => { const s = getComputedStyle(e, '::before');"
-        "return s.backgroundColor != 'rgba(0, 0, 0, 0)' || s.borderStyle == 'solid'; })"
+        "return s.backgroundColor == getComputedStyle(e).color || s.borderStyle == 'solid'; })"
     )
     assert len(drawn) > 10 and all(drawn)
     tab.screenshot("full-task-1280-forced")

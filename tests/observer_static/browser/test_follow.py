@@ -213,7 +213,6 @@ def test_a_page_that_nobody_looks_at_asks_nothing(followed: Followed, agent: age
     page.evaluate(
         "Object.defineProperty(document, 'hidden', {get: () => window.away, configurable: true}); window.away = true"
     )
-    page.clock.run_for(3000)
     before = _settled(page, agent)
     page.clock.run_for(30_000)
     assert _settled(page, agent) == before
