@@ -1,7 +1,7 @@
 """A check over gRPC, by the protocol that its servers have for that: ``grpc.health.v1.Health/Check``.
 
 HTTP/2 is h2's; here are only the socket, the time and the limits. Import this only where a task has such a check:
-h2 costs an executor some megabytes.
+h2 costs an executor 2 MB.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One HTTP/1.1 request to a service on this host, within a loop: nothing blocks, every answer has a bound.
 
 The protocol is h11's; here are only the socket, the time and the limits. ``http.client`` would cost each of a
-node's hundreds of executors 8 MB, and its calls block. ``ssl``, 6 MB, is imported only for a request over https.
+node's hundreds of executors 8 MB, and its calls block. ``ssl`` is imported only for a request over https.
 """
 
 from __future__ import annotations
