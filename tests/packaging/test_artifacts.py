@@ -172,6 +172,23 @@ def test_without_a_place_of_its_own_it_unpacks_into_the_sandbox(place: Path, pex
     assert set(Path(tempfile.gettempdir()).glob("pex-root*")) <= before
 
 
+def test_installed_on_a_node_it_is_every_user_s(place: Path, pex: str) -> None:
+    environ = surroundings(place, "root-of-installer", PEX_TOOLS="1")
+    words = [pex, "venv", "--compile", str(place / "installed")]
+    made = subprocess.run(words, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    shutil.rmtree(place / "root-of-installer")
+    drop = as_user(NOBODY)[:-1] if IS_ROOT else ()
+    before = set((place / "installed").rglob("*"))
+    for program in PROGRAMS:
+        start = subprocess.run(
+            [*drop, str(place / "installed/bin" / program), "--version"],
+            env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, cwd="/",
+        )  # fmt: skip
+        assert (start.returncode, start.stdout, start.stderr) == (0, f"{program} {__version__}\n", "")
+    assert set((place / "installed").rglob("*")) == before
+
+
 def test_another_pex_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "other.pex").write_bytes(b"#!/usr/bin/env python3\nPK")
     words = [sys.executable, str(ROOT / "packaging/header.py"), str(tmp_path / "other.pex"), str(tmp_path / "made.pex")]
