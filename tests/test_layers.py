@@ -42,7 +42,7 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "thermos.host": FACTS | {"thermos.core", "thermos.formats"},
     "thermos.host.usage": FACTS | {"thermos.core", "thermos.host"},
     "thermos.host.http_client": frozenset({"thermos.host"}),
-    "thermos.runner": SHELL | {"thermos.lean"},
+    "thermos.runner": SHELL | {"thermos.lean", "thermos"},  # its version, where it is asked for
     "thermos.executor": SHELL
     | {"thermos"}
     | {"thermos.runner.boot", "thermos.runner.spawn", "thermos.runner.control", "thermos.words", "thermos.health"}
