@@ -44,6 +44,11 @@ def violations(
     ]
 
 
+def of_records(lab: Lab, expected: TaskState | None) -> list[str]:
+    """What is wrong with what was recorded and with what has run, and not with what else there is."""
+    return [*_stream(lab, expected, b""), *_coordinators(lab, True), *_executions(lab), *_order(lab)]
+
+
 def _files(lab: Lab) -> Iterator[str]:
     names = sorted(os.path.relpath(f"{at}/{name}", lab.root) for at, _, files in os.walk(lab.root) for name in files)
     checkpoints = f"checkpoints/{lab.task_id}"
