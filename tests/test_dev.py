@@ -52,8 +52,9 @@ def test_an_unknown_command_is_refused() -> None:
     assert "./dev COMMAND" in done.stderr
 
 
-def test_torture_wants_a_number() -> None:
-    done = dev("torture")
+@pytest.mark.parametrize("command", ["torture", "torture-executor"])
+def test_torture_wants_a_number(command: str) -> None:
+    done = dev(command)
     assert done.returncode == 1
     assert "how many rounds" in done.stderr
 
