@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -110,6 +108,8 @@ class Host:
 
     def run(self, argv: Sequence[str]) -> tuple[int, str]:
         """Run it; output is stdout and stderr together. It ends with us."""
+        import subprocess  # in the child alone: the executor itself need not have it
+
         path = os.pathsep.join(filter(None, (os.environ.get("PATH"), _SYSTEM_PATH)))
         try:
             done = subprocess.run(
@@ -199,6 +199,8 @@ def _link_docker(plan: SandboxPlan) -> None:
 
 
 def _prepare_image(plan: SandboxPlan, system: System) -> None:
+    import shutil
+
     if not os.path.isdir(plan.image):
         raise SandboxFailed(f"Mesos has put no image at {plan.image}: is the agent's image provider set up?")
     if plan.creates_user and plan.user is not None:

@@ -12,7 +12,6 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import urljoin, urlsplit
 
 import h11
 
@@ -219,6 +218,8 @@ class Request:
 
     def _follow(self) -> bool:
         """Ask again where the answer sends us, if that is another page of the same service."""
+        from urllib.parse import urljoin, urlsplit  # brings half a megabyte, and few services send anybody on
+
         target = urlsplit(urljoin(f"{self._scheme}://localhost:{self._port}{self._path}", self._location))
         if target.scheme != self._scheme or target.netloc not in (f"localhost:{self._port}", f"127.0.0.1:{self._port}"):
             return False
