@@ -106,10 +106,12 @@ class Observer:
         self._is_begun = False
         self._is_written = False
         self._window_s = COALESCE_S
+        self._notices: tuple[str, ...] = ()
 
     def begin(self) -> None:
         """Look at everything, and write what people look at first."""
         self._watcher.scan()
+        self._tell_notices()
         self._site.begin(self._watcher.tasks)
         self._changed()
         self._site.call_help()
@@ -137,6 +139,7 @@ class Observer:
         self._signals.drain()
         if self._is_stopping():
             return
+        self._tell_notices()
         if site.helper_has_ended():
             site.helper_ended()
         if self._signals.is_rescan_asked:
@@ -183,7 +186,18 @@ class Observer:
         end_s = time.monotonic() + self._window_s
         while (left_s := end_s - time.monotonic()) > 0 and not self._is_stopping():
             changes = _merged(changes, self._watcher.wait(left_s, self._signals.fd))
+            self._signals.drain()
         return changes
+
+    def _tell_notices(self) -> None:
+        notices = self._watcher.notices
+        if notices == self._notices:
+            return
+        for text in notices:
+            if text not in self._notices:
+                log.warning("%s", text)
+        self._notices = notices
+        self._site.roster.listing_changed()
 
     def _write(self, changes: Changes) -> None:
         begin_s = time.monotonic()

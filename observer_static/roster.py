@@ -67,7 +67,7 @@ class Roster:
             self._set_roots(key.task_id, self._roots.get(key.task_id, set()) | {key.root})
         self.due[key] = None
         if is_active != was_active:
-            self._count_changed()
+            self.listing_changed()
             if key in self.shelf:
                 self._note(self.shelf.remove(key))
             if not is_active:
@@ -80,13 +80,13 @@ class Roster:
         if self.tasks.pop(key, None) is None:
             return
         self.due.pop(key, None)
-        self._count_changed()
+        self.listing_changed()
         if key in self.shelf:
             self._note(self.shelf.remove(key))
         self._set_roots(key.task_id, self._roots[key.task_id] - {key.root})
 
-    def _count_changed(self) -> None:
-        """Both of these tell how many tasks there are of each kind."""
+    def listing_changed(self) -> None:
+        """What the two pages that change all the time say of all tasks, such as their numbers, is different."""
         self.is_index_due = True
         self.shelves_due.add(NEWEST)
 

@@ -225,7 +225,6 @@ class Site:
 
     def _get_stuck(self, error: OSError) -> None:
         self._is_stuck = True
-        self._step = None
         text = error.strerror or str(error)
         if self.trouble is None or self.trouble.errno != error.errno:
             log.error(
@@ -298,14 +297,15 @@ class Site:
 
     def work(self) -> None:
         """One small step of the backlog."""
+        if self._step is None:
+            self._step = self._next_step()
         try:
-            if self._step is None:
-                self._step = self._next_step()
             if next(self._step, self) is self:
                 self._step = None
                 if not self.has_work:
                     self._finish()
-        except OSError as error:
+        except OSError as error:  # which has ended the step; what it was about is due again
+            self._step = None
             self._get_stuck(error)
 
     def _next_step(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ import pwd
 import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -41,13 +41,16 @@ class Bench:
         finished_pages: int = 1000,
         salt: str = "salt",
         writer: str = "test",
+        notices: Sequence[str] = (),
     ) -> Iterator[Keeper]:
         options = Options(writer=writer, version="1", hostname="here", index_href=True)
         detector = ChainedPathDetector(FixedPathDetector(str(self.root)), FixedPathDetector(str(self.other_root)))
         with (
             HostWatcher(detector) as watcher,
             contextlib.closing(Output(str(self.path), PRIVATE)) as output,
-            Site(output, options, salt, Sources(), owner=owner, finished_pages=finished_pages) as site,
+            Site(
+                output, options, salt, Sources(notices=lambda: notices), owner=owner, finished_pages=finished_pages
+            ) as site,
         ):
             watcher.scan()
             site.begin(watcher.tasks)
@@ -116,6 +119,16 @@ def test_a_host_without_tasks_has_an_index(bench: Bench) -> None:
         keeper.write()
     assert set(bench.pages()) == {"index.html", "finished.html"}
     assert not bench.dead_links()
+
+
+def test_what_cannot_be_watched_stands_on_the_index(bench: Bench) -> None:
+    said: list[str] = []
+    with bench.site(notices=said) as keeper:
+        keeper.write()
+        said.append("no more <watches>")
+        keeper.site.roster.listing_changed()
+        keeper.write()
+    assert "no more &lt;watches&gt;" in bench.text("index.html")
 
 
 def test_every_task_has_pages_and_every_link_leads_to_one(bench: Bench) -> None:
