@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thermos.core.health import (
@@ -124,6 +124,7 @@ def test_words() -> None:
 # -- Every order ------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)  # what else the machine does is not the question
 @given(st.data())
 def test_whatever_they_say_in_whatever_order(data: st.DataObject) -> None:
     purposes = data.draw(st.lists(st.sampled_from(Purpose), max_size=5))
@@ -213,6 +214,7 @@ def test_what_it_says() -> None:
     assert verdict.is_healthy
 
 
+@settings(deadline=None)  # what else the machine does is not the question
 @given(st.integers(0, 3), st.integers(1, 3), st.text("+-", max_size=40))
 def test_ready_is_as_an_independent_model_says(failures: int, successes: int, results: str) -> None:
     """Ready: at some place there were *successes* good ones in a row, and no *failures* + 1 bad ones since."""

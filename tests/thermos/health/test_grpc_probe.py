@@ -229,6 +229,20 @@ def test_given_up_it_tells_nobody() -> None:
     assert found == []
 
 
+def test_given_up_before_it_is_connected_it_says_nothing() -> None:
+    found: list[Result] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener, Loop() as loop:
+        cancel = GrpcProbe(listener.getsockname()[1], timeout_s=20.0).start(loop, found.append)
+        cancel()
+        for _ in range(3):
+            loop.step(0.01)
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(20)
+            assert connection.recv(1) == b""
+    assert found == []
+
+
 def test_without_such_a_check_nothing_of_http_2_is_imported() -> None:
     code = "import sys, thermos.executor.program; sys.exit('h2' in sys.modules or 'ssl' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3]).returncode == 0

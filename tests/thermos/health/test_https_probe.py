@@ -116,11 +116,12 @@ def test_it_sends_us_on_to_another_of_its_pages(context: ssl.SSLContext) -> None
 
 
 def test_it_is_not_followed_out_of_tls(context: ssl.SSLContext) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        there = f"http://localhost:{other.getsockname()[1]}/".encode()
-        away = says(b"HTTP/1.1 302 Found\r\nLocation: " + there + b"\r\nContent-Length: 0\r\n\r\n")
-        with listening(context, away) as port:
-            assert "302" in str(ask(HttpProbe(port, "/", "", 200, 20.0, tls=True)).failure)
+    def away(connection: socket.socket) -> None:
+        there = f"http://localhost:{connection.getsockname()[1]}/"
+        says(f"HTTP/1.1 302 Found\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n".encode())(connection)
+
+    with listening(context, away) as port:
+        assert "status 302" in str(ask(HttpProbe(port, "/", "", 200, 20.0, tls=True)).failure)
 
 
 def test_a_server_that_speaks_no_tls() -> None:
