@@ -66,14 +66,15 @@ def start(command: RunnerCommand, report: bool = True, daemon: bool = False) -> 
 def launch(arguments: Sequence[str], task_json: str, kept: Sequence[int] = (), stderr_fd: int | None = None) -> Started:
     """Start a runner with *arguments* of its command line for *task_json*; it reports. Raises OSError.
 
-    *kept*: descriptors that it inherits under their numbers. *stderr_fd*: where its complaints go.
+    It leads a session, so that whoever kills ours, as a Mesos agent does when the executor has died, leaves it the time
+    to end its task. *kept*: descriptors that it inherits under their numbers. *stderr_fd*: where its complaints go.
     """
     task_fd = os.memfd_create("task", 0)  # inherited on purpose
     try:
         os.write(task_fd, task_json.encode())
         os.lseek(task_fd, 0, os.SEEK_SET)
         words = [f"--thermos_json=/proc/self/fd/{task_fd}", *arguments]
-        return _spawn(words, report=True, daemon=False, kept=kept, stderr_fd=stderr_fd)
+        return _spawn(words, report=True, daemon=False, has_session=True, kept=kept, stderr_fd=stderr_fd)
     finally:
         os.close(task_fd)
 
@@ -92,6 +93,7 @@ def _spawn(
     report: bool,
     daemon: bool,
     as_uid: int | None = None,
+    has_session: bool = False,
     kept: Sequence[int] = (),
     stderr_fd: int | None = None,
 ) -> Started:
@@ -117,8 +119,9 @@ def _spawn(
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if not pid:
         try:
-            if daemon:
+            if daemon or has_session:
                 os.setsid()
+            if daemon:
                 if os.fork():
                     os._exit(0)
                 null = os.open(os.devnull, os.O_RDWR)

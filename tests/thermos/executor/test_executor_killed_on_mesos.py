@@ -110,6 +110,19 @@ def test_a_last_status_that_nobody_acknowledged_comes_once_more_and_only_once(
     task.is_gone()
 
 
+def test_a_runner_that_takes_its_time_still_records_the_end(cluster: Mesos, framework: Scheduler) -> None:
+    task = Task(cluster, framework, process("a", "exec -a WORD sleep 600"))
+    task.until("TASK_RUNNING")
+    runner = task.record().statuses[-1].runner_pid
+    os.kill(runner, signal.SIGSTOP)  # as one that has just been started, or that gets no processor
+    os.kill(task.executor_pid(), signal.SIGKILL)
+    framework.wait(lambda: set(task.states) & {"TASK_FAILED", "TASK_LOST", "TASK_GONE"}, "Mesos says that it ended")
+    # By now the agent has killed all that was the executor's session and group.
+    os.kill(runner, signal.SIGCONT)
+    until(lambda: not with_words(task.word), "its processes end")
+    until(lambda: task.record().task_state is TaskState.LOST, "it is recorded as LOST")
+
+
 def test_an_agent_that_stays_away_too_long_loses_its_task() -> None:
     with mesos(MESOS_RECOVERY_TIMEOUT="2secs") as short, scheduler(short) as framework:
         task = Task(short, framework, process("a", "exec -a WORD sleep 600"))
