@@ -82,6 +82,11 @@ def chips(rows: Iterable[ProcessRow]) -> Markup:
     return Markup(" ".join(parts))
 
 
+def measured(rows: Iterable[ProcessRow]) -> bool:
+    """Whether it is known of any process what it uses."""
+    return any(row.usage is not None for row in rows)
+
+
 def process_badge(row: ProcessRow) -> Markup:
     """The state of a process's newest run."""
     return badge(row.state) if row.state is not None else _NO_RUN
@@ -141,7 +146,7 @@ def brief(chart: Chart) -> str:
 
 def entry_name(entry: Entry) -> Markup:
     """A name with its place in the tree, a directory's with a slash, a link's with where it points."""
-    indent = "\u2003" * min(max(entry.depth, 0), 40)
+    indent = "\u2003\u2003" * min(max(entry.depth, 0), 40)
     slash = "/" if entry.kind == "directory" else ""
     target = f' <span class="dim">→ {escape(entry.target)}</span>' if entry.target is not None else ""
     kind = f' <span class="dim">{escape(entry.kind)}</span>' if entry.kind in ("fifo", "socket", "device") else ""
@@ -151,6 +156,7 @@ def entry_name(entry: Entry) -> Markup:
 #: All of them, as templates name them.
 MARKS: Final = {
     "bars": bars, "brief": brief, "chips": chips, "entry_name": entry_name, "exit_code": exit_code,
-    "is_wrong": is_wrong, "ports": ports, "process_badge": process_badge, "run_count": run_count, "sentence": sentence,
-    "started": started, "streams": streams, "took": took, "wrong": wrong, "yes_no": yes_no,
+    "is_wrong": is_wrong, "measured": measured, "ports": ports, "process_badge": process_badge,
+    "run_count": run_count, "sentence": sentence, "started": started, "streams": streams, "took": took,
+    "wrong": wrong, "yes_no": yes_no,
 }  # fmt: skip

@@ -29,8 +29,6 @@ const tell = () => {
     let r = after.nextElementSibling;
     if (!r || r.className != "rel") after.after(r = make("span", "", "rel"));
     r.textContent = own ? " (this page is " + age(Math.max(s, 0)) + " old)" : " " + words;
-    // Of what goes on, an old page may no longer be true.
-    if (own && s > 600 && d.body.className == "live") p.className = "ago old";
   }
 };
 tell();
