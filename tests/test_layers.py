@@ -44,7 +44,7 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "thermos.host.http_client": frozenset({"thermos.host"}),
     "thermos.runner": SHELL | {"thermos.lean", "thermos"},  # its version, where it is asked for
     "thermos.executor": SHELL
-    | {"thermos"}
+    | {"thermos", "thermos.lean"}
     | {"thermos.runner.boot", "thermos.runner.spawn", "thermos.runner.control", "thermos.words", "thermos.health"}
     | {"thermos.config.job_json", "thermos.config.job_schema", "thermos.config.ports", "thermos.announce"}
     | {"thermos.config.probe_schema", "thermos.config.probe_checks"}
