@@ -62,7 +62,8 @@ def run(args: argparse.Namespace, *, owner: pwd.struct_passwd | None, group: int
         view = _view(args, options, watcher, output, site, measuring)
 
         def ready() -> None:
-            status = f"{len(site.roster.tasks)} tasks in {output.path}"
+            count = len(site.roster.tasks)
+            status = f"{count} {'task' if count == 1 else 'tasks'} in {output.path}"
             log.info("the index is written: %s", status)
             if view is not None:
                 from observer_static.serve import serve  # what only serves is only then imported
@@ -74,11 +75,13 @@ def run(args: argparse.Namespace, *, owner: pwd.struct_passwd | None, group: int
         def changed() -> None:
             if view is not None:
                 view.changed()
+
+        def written() -> None:
             if measuring is not None:
                 own = measuring.metrics.own
                 own.roots, own.is_polling, own.pages_written = len(watcher.roots), bool(watcher.notices), site.written
 
-        observer = Observer(watcher, site, signals, measuring, ready, changed)
+        observer = Observer(watcher, site, signals, measuring, ready, changed, written)
         observer.begin()
         if args.once:
             observer.run_until_complete()

@@ -85,7 +85,8 @@ class Companion(Protocol):
 class Observer:
     """Keeps *site* as *watcher* sees the tasks.
 
-    *ready* is called once, when the index is written; *changed* whenever the tasks are others than before.
+    *ready* is called once, when the index is written; *changed* whenever the tasks are others than before, *written*
+    after each turn.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Observer:
         companion: Companion | None = None,
         ready: Callable[[], object] = lambda: None,
         changed: Callable[[], object] = lambda: None,
+        written: Callable[[], object] = lambda: None,
     ) -> None:
         self._watcher = watcher
         self._site = site
@@ -103,6 +105,7 @@ class Observer:
         self._companion = companion
         self._ready = ready
         self._changed = changed
+        self._written = written
         self._is_begun = False
         self._is_written = False
         self._window_s = COALESCE_S
@@ -160,6 +163,7 @@ class Observer:
         self._note_completion()
 
     def _note_completion(self) -> None:
+        self._written()
         if not self._site.is_complete:
             return
         if self._site.trouble is None and not self._is_written:

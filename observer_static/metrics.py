@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from thermos.core.state import RunnerState
 from thermos.host.usage import TaskUsage
-from thermos.states import TaskState
+from thermos.states import ProcessState, TaskState
 
 if TYPE_CHECKING:
     from observer_static.facts import TaskFacts
@@ -83,16 +83,11 @@ class Own:
     started_at_s: float = field(default_factory=time.time)
     version: str = ""
     roots: int = 0
-    scans: int = 0
     #: Times that something was noticed.
     notices: int = 0
     #: 1 while it has to look again and again, for want of inotify.
     is_polling: bool = False
     pages_written: int = 0
-    pages_removed: int = 0
-    bytes_written: int = 0
-    #: Bytes of the site.
-    site_bytes: int = 0
     measurements: int = 0
     #: When a task was last seen to change; None: not yet.
     last_change_s: float | None = None
@@ -115,7 +110,9 @@ class _Task:
     role: str
     name: str
     counted: dict[str, _Counted] = field(default_factory=dict)
-    #: Cores and memory of each process that runs.
+    #: Processes that run, by what is recorded.
+    running: frozenset[str] = frozenset()
+    #: Cores and memory of each process that was measured.
     now: dict[str, tuple[float | None, int | None]] = field(default_factory=dict)
     disk_bytes: int | None = None
 
@@ -151,6 +148,9 @@ class Metrics(Generic[K]):
                 return
             task = self._active.setdefault(key, _Task(now, role, name))
             task.state = now
+            task.running = frozenset(
+                process for process, history in state.processes.items() if history.last.state is ProcessState.RUNNING
+            )
             for process, history in state.processes.items():
                 was = task.counted.get(process, _Counted())
                 total = self._total(task, process)
@@ -231,11 +231,12 @@ class Metrics(Generic[K]):
             return {series: replace(total) for series, total in self._totals.items()}
 
     def now(self) -> dict[Series, Now]:
-        """What processes used when they were last measured."""
+        """How many processes run, and what they used when they were last measured."""
         found: dict[Series, Now] = {}
         with self._lock:
             for task in self._active.values():
-                for name, (cpu, ram_bytes) in task.now.items():
+                for name in task.running:
+                    cpu, ram_bytes = task.now.get(name, (None, None))
                     series = self._series(task, name)
                     before = found.get(series, Now(0.0, 0, 0))
                     found[series] = Now(_plus(before.cpu, cpu), _plus(before.ram_bytes, ram_bytes), before.running + 1)
@@ -291,13 +292,9 @@ def variables(metrics: Metrics[K]) -> dict[str, object]:
         "observer.version": own.version or None,
         "observer.uptime": time.time() - own.started_at_s,
         "observer.roots": own.roots,
-        "observer.scans": own.scans,
         "observer.notices": own.notices,
         "observer.polling": int(own.is_polling),
         "observer.pages_written": own.pages_written,
-        "observer.pages_removed": own.pages_removed,
-        "observer.bytes_written": own.bytes_written,
-        "observer.site_bytes": own.site_bytes,
         "observer.measurements": own.measurements,
         "observer.last_change": own.last_change_s,
         "observer.cpu_seconds": cpu_s,

@@ -43,7 +43,7 @@ class _Numbers(Collector):
             labels=[*labels, "mode"],
         )
         running = GaugeMetricFamily(
-            "thermos_process_running", "Processes that ran when they were last measured.", labels=labels
+            "thermos_process_running", "Processes that run, as far as is recorded.", labels=labels
         )
         cores = GaugeMetricFamily(
             "thermos_process_cpu_cores", "Processor cores in use between the last two measurements.", labels=labels
@@ -91,17 +91,13 @@ class _Numbers(Collector):
             ("start_time_seconds", "When the observer began.", own.started_at_s),
             ("roots", "Checkpoint roots that are watched.", own.roots),
             ("polling", "1 while the observer polls for want of inotify.", int(own.is_polling)),
-            ("site_bytes", "Size of all pages.", own.site_bytes),
             ("last_change_timestamp_seconds", "When a task was last seen to change.", own.last_change_s),
         ):
             if number is not None:
                 yield GaugeMetricFamily(f"thermos_observer_{name}", text, value=number)
         for name, text, count in (
-            ("scans", "Full sweeps over all roots.", own.scans),
             ("notices", "Times that something was noticed.", own.notices),
             ("pages_written", "Pages written.", own.pages_written),
-            ("pages_removed", "Pages removed.", own.pages_removed),
-            ("written_bytes", "Bytes of the pages written.", own.bytes_written),
             ("measurements", "Measurements of what tasks use.", own.measurements),
         ):
             yield CounterMetricFamily(f"thermos_observer_{name}", text, value=count)

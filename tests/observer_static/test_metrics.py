@@ -41,10 +41,9 @@ def state(*runs: tuple[str, list[ProcessState]], task: TaskState | None = TaskSt
     for name, ends in runs:
         seq = 0
         for end in ends:
-            for step in (P.WAITING, P.FORKED, P.RUNNING, end):
-                if step is not P.RUNNING or end is not P.RUNNING:
-                    made.apply(ProcessStatus(seq, name, step))
-                    seq += 1
+            for step in dict.fromkeys((P.WAITING, P.FORKED, P.RUNNING, end)):
+                made.apply(ProcessStatus(seq, name, step))
+                seq += 1
     if task is not None and task is not TaskState.ACTIVE:
         for move in dict.fromkeys((TaskState.CLEANING, task)):
             made.apply(TaskStatus(move, 0, 1, 0))
@@ -162,8 +161,16 @@ def test_usage_by_name() -> None:
     assert found[of("web", "cpu_seconds_total", mode="system")] == 2.0 + 4.5
     assert of("db", "memory_bytes") not in found  # unknown is not 0
     assert of("db", "cpu_cores") not in found
-    assert found[of("db", "running")] == 1
+    assert found[of("db", "running")] == 2
     assert found[at("thermos_tasks_disk_bytes")] == 4096
+
+
+def test_what_runs_is_known_without_measuring() -> None:
+    metrics = Metrics[str]()
+    record(metrics, "a", state(("web", [P.RUNNING]), ("db", [P.FAILED])))
+    found = samples(metrics)
+    assert (found[of("web", "running")], found[of("db", "running")]) == (1, 0)
+    assert of("web", "memory_bytes") not in found
 
 
 def test_processor_time_of_another_run_is_added() -> None:
@@ -258,13 +265,11 @@ def test_names_that_nobody_uses_any_more_make_room() -> None:
 
 
 def test_the_observer_s_own_numbers() -> None:
-    own = Own(version="1.2.3", pages_written=7, bytes_written=7000, scans=2, notices=3, is_polling=True)
+    own = Own(version="1.2.3", pages_written=7, notices=3, is_polling=True)
     own.last_change_s = 1234.5
     found = samples(Metrics(own))
     assert found[at("thermos_observer_info", version="1.2.3")] == 1
     assert found[at("thermos_observer_pages_written_total")] == 7
-    assert found[at("thermos_observer_written_bytes_total")] == 7000
-    assert found[at("thermos_observer_scans_total")] == 2
     assert found[at("thermos_observer_notices_total")] == 3
     assert found[at("thermos_observer_polling")] == 1
     assert found[at("thermos_observer_last_change_timestamp_seconds")] == 1234.5

@@ -374,9 +374,12 @@ def test_metrics_are_in_their_file_when_all_pages_are_written(place: Place) -> N
     finished(place.root, 201)
     FakeTask(place.root, "task-1")
     textfile = place.directory / "thermos.prom"
-    for _ in range(2):  # nothing is passed over because its pages are as they should be
+    for number in range(2):  # nothing is passed over because its pages are as they should be
         assert place.once(f"--textfile={textfile}") == ExitCode.OK
         assert 'thermos_tasks{active="false",state="SUCCESS"} 201.0' in textfile.read_text()
+        assert 'thermos_process_running{process="p0",role="www",task="name-task-1"} 1.0' in textfile.read_text()
+        counted = re.search(r"^thermos_observer_pages_written_total (\S+)$", textfile.read_text(), re.MULTILINE)
+        assert counted is not None and (float(counted[1]) > 201) == (number == 0)
         textfile.unlink()
 
 
