@@ -41,8 +41,9 @@ END_S: Final = 90.0
 GONE_S: Final = 10.0
 #: Mesos may lose a kill while an agent recovers; a scheduler asks again.
 AGAIN_S: Final = 3.0
-_PASSING: Final = ("TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING")
-_DEEDS: Final = {"agent": 15, "executor": 12, "runner": 25, "coordinator": 18, "shell": 12, "all": 4, "kill": 10}
+#: No ends; the last is what a master says that is asked to kill a task which is over, and forgotten.
+_PASSING: Final = ("TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_UNKNOWN")
+_DEEDS: Final = {"agent": 15, "executor": 12, "runner": 25, "coordinator": 18, "shell": 12, "all": 4, "kill": 20}
 #: What ends well, with and without somebody left behind; nobody may outlive the run.
 _GOOD: Final = (":", "sleep 0.1", "sleep 0.5", "sleep 100 & sleep 0.1", "setsid sleep 100 & sleep 0.1")
 #: How Mesos' word for an end and the checkpoint's go together, where the executor says it. Killed is what it is told to
@@ -97,6 +98,9 @@ class Round:
         self.framework = framework
         self.world = invent(self.chance)
         self.deeds: list[str] = []
+        #: Executor and runner were dead at once: nobody could record the end.
+        self.is_abandoned = False
+        self._is_orphan = False
         self.begun_s = time.monotonic()
         self._pause = threading.Event()
 
@@ -177,6 +181,10 @@ class Round:
             self.deeds.append(f"kill -9 of agent (at {at})")
         else:
             victims = self.victims(deed)
+            if deed == "executor":
+                self._is_orphan = True
+            if deed == "all" or (self._is_orphan and (deed == "runner" or not self.victims("runner"))):
+                self.is_abandoned = True
             for pid in victims:
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -234,7 +242,10 @@ class Round:
             if end["state"] == "TASK_FINISHED":
                 yield "it has finished, and nothing is recorded"
             return
-        yield from of_records(lab, None)
+        yield from of_records(lab, is_abandoned=self.is_abandoned)
+        header = lab.header()
+        if not self.is_abandoned and header is not None and header.cgroup is not None and os.path.exists(header.cgroup):
+            yield f"its control group is left: {header.cgroup}"
         if end.get("source") != "SOURCE_EXECUTOR":
             return
         if lab.task_state not in _TOGETHER.get(end["state"], set()):
