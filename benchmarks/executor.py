@@ -26,13 +26,13 @@ from benchmarks.harness import (
     activity,
     best,
     children,
-    descendants,
     median,
     memory,
     process,
     start_ticks,
 )
 from benchmarks.harness import task as one_task
+from benchmarks.memory import name_of
 from tests.support.executor import COMMAND, ME, PROJECT, free_port
 from tests.support.mesos import Mesos, Scheduler, mesos, with_marker
 from tests.support.zookeeper import zookeeper
@@ -45,8 +45,9 @@ CHECK_S: Final = 10
 MINI: Final = (COMMAND[0], "-m", "tests.support.mini_executor")
 PEER: Final = "bare executor"
 _ROOM: Final = "cpus:1000;mem:100000;disk:1000000;ports:[31000-32000]"
-#: A page writer stays so long after the last change, and a runner's pages settle.
-_QUIET_S: Final = 8.0
+#: A writer of pages leaves some seconds after the last change; on a busy machine it comes late as well.
+_QUIET_S: Final = 60.0
+_OURS: Final = (b"thermos.executor", b"runner/boot.py")
 _T = TypeVar("_T")
 
 
@@ -115,6 +116,37 @@ def _cwd(pid: int) -> str:
         return ""
 
 
+def _ours(cluster: Mesos) -> list[int]:
+    """All executors, runners, coordinators and writers of pages."""
+    found = []
+    for pid in with_marker(os.fsencode(cluster.directory)):
+        try:
+            cmdline = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue  # it has just ended
+        if any(word in cmdline for word in _OURS):
+            found.append(pid)
+    return found
+
+
+def _wait_quiet(cluster: Mesos) -> None:
+    """Return when nobody writes pages any more, and none has for a second."""
+    deadline_s = time.monotonic() + _QUIET_S
+    quiet_s = 0.0
+    while quiet_s < 1.0:
+        if time.monotonic() > deadline_s:
+            raise TimeoutError("the writers of pages do not leave")
+        time.sleep(0.2)
+        quiet_s = 0.0 if any(map(_writes_pages, _ours(cluster))) else quiet_s + 0.2
+
+
+def _writes_pages(pid: int) -> bool:
+    try:
+        return name_of(pid) == "thermos-pages"
+    except OSError:
+        return False  # it has just ended
+
+
 # --- At rest ------------------------------------------------------------------------------------------------------
 
 
@@ -167,7 +199,7 @@ def at_rest(bench: Bench) -> list[Row]:
             framework.wait_for(task_id, "TASK_RUNNING")
         framework.launch("mini", **mini("mini"))
         framework.wait_for("mini", "TASK_RUNNING")
-        time.sleep(_QUIET_S)
+        _wait_quiet(cluster)
         bare = executor_of(cluster, "mini")
         found: dict[str, list[int]] = {}
         for name, task in wanted.items():
@@ -253,7 +285,7 @@ class Peak:
     """The most that all executors, runners and coordinators of a Mesos hold together, looked at every two seconds."""
 
     def __init__(self, cluster: Mesos) -> None:
-        self._marker = os.fsencode(cluster.directory)
+        self._cluster = cluster
         self.most_bytes = 0
         self.last_bytes = 0
         self._is_over = threading.Event()
@@ -262,10 +294,9 @@ class Peak:
     def look(self) -> int:
         """Their proportional shares, now."""
         self.last_bytes = 0
-        for pid in with_marker(self._marker):
+        for pid in _ours(self._cluster):
             try:
-                if b"thermos" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    self.last_bytes += memory(pid).pss
+                self.last_bytes += memory(pid).pss
             except OSError:
                 continue  # it has just ended
         self.most_bytes = max(self.most_bytes, self.last_bytes)
@@ -313,9 +344,9 @@ def at_once(bench: Bench) -> list[Row]:
     with lab() as (cluster, framework):
         with Peak(cluster) as peak:
             running_s = launch_all(framework, count, lambda name: fields(name, process("p", f"read <{go}; true")))
-            time.sleep(_QUIET_S)
+            _wait_quiet(cluster)
             rest = peak.look()
-            below = len([pid for pid in descendants(cluster.pid) if start_ticks(pid) is not None])
+            below = len(_ours(cluster))
             begun_s = time.time()
             with open(go, "wb"):
                 pass  # whoever waits for a writer goes on, and reads an end
