@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import hashlib
 import logging
 import pwd
@@ -28,7 +27,7 @@ from observer_static.sources import Sources
 from observer_static.taskdir import code_digest
 from observer_static.view import Shared
 from thermos import __version__
-from thermos.errors import ExitCode
+from thermos.errors import ExitCode, code_of
 
 log = logging.getLogger(PROGRAM)
 
@@ -132,9 +131,9 @@ def _ending(args: argparse.Namespace, site: Site) -> int:
     if not args.once:
         log.info("stopped")
         return ExitCode.OK
-    if site.trouble is not None and site.trouble.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ExitCode.NO_SPACE
-    return ExitCode.INTERNAL if site.trouble is not None or site.complaints else ExitCode.OK
+    if site.trouble is not None:
+        return code_of(site.trouble)
+    return ExitCode.INTERNAL if site.complaints else ExitCode.OK
 
 
 def _options(args: argparse.Namespace, hostname: str) -> Options:

@@ -14,7 +14,7 @@ from typing import Final
 
 from observer_static.command.flags import PROGRAM, parse
 from thermos import __version__
-from thermos.errors import ExitCode, ThermosError, UnknownUser
+from thermos.errors import ExitCode, ThermosError, UnknownUser, code_of
 
 log = logging.getLogger(PROGRAM)
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         log.error("%s%s", where, error.strerror or error)
-        return ExitCode.INTERNAL
+        return code_of(error)
 
 
 def _start_logging() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -45,6 +46,13 @@ class ExitCode(IntEnum):
     NO_SPACE = 110, "No space left, or a quota is exceeded, where the task's first records must go."
     PLUGIN = 111, "A plug-in does not work; the message says which, and which distribution it is from."
     INTERRUPTED = 130, "Stopped by Ctrl-C before anything was started."
+
+
+def code_of(error: OSError) -> ExitCode:
+    """The exit code of a program that the system under it refused something."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ExitCode.PERMISSION
+    return ExitCode.NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else ExitCode.INTERNAL
 
 
 class ThermosError(Exception):

@@ -143,8 +143,8 @@ def _add_site(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         action="append",
         default=[],
-        help="make unreadable also the values of variables and arguments whose names match this regular expression; "
-        "may be given again",
+        help="make unreadable also what matches this regular expression in commands and definitions; if it has "
+        "groups, only the first of them; may be given again",
     )
     group.add_argument(
         "--no-redact", "--no_redact", action="store_true", help="show values that look like secrets as they are"

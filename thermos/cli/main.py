@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from thermos.cli import verb as verbs
-from thermos.errors import ExitCode, ThermosError
+from thermos.errors import ExitCode, ThermosError, code_of
 
 #: Options that may stand before the verb and take a value.
 _GLOBAL: Final = ("--root", "--mesos-root", "--mesos_root", "--detector")
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         print(f"thermos {name}: {where}{error.strerror or error}", file=sys.stderr)
-        return ExitCode.INTERNAL
+        return code_of(error)
 
 
 def _prepare_streams() -> None:

@@ -56,7 +56,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         action="append",
         default=[],
-        help="also make what matches this regular expression unreadable; may be given again",
+        help="make unreadable also what matches this regular expression in commands and definitions; if it has "
+        "groups, only the first of them; may be given again",
     )
     parser.add_argument(
         "--no-redact", "--no_redact", action="store_true", help="show commands and definitions as they are"
@@ -149,7 +150,7 @@ VERB = Verb(
     "unreadable in commands and definitions, not in logs. The path of the task's own page is printed. "
     "Finished tasks and damaged ones have pages too.",
     "thermos page TASK_ID\nthermos page --output /tmp/pages TASK_ID",
-    (ExitCode.OK, ExitCode.NOT_FOUND, ExitCode.USAGE, ExitCode.DAMAGED, ExitCode.REFUSED),
+    (ExitCode.OK, ExitCode.NOT_FOUND, ExitCode.USAGE, ExitCode.DAMAGED, ExitCode.REFUSED, ExitCode.PERMISSION),
     configure,
     execute,
 )

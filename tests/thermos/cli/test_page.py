@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -85,6 +86,13 @@ def test_mistakes(root: Path, tmp_path: Path, args: list[str], code: ExitCode, s
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.skipif(os.statvfs("/sys").f_flag & os.ST_RDONLY, reason="needs a file system that lets nobody write")
+def test_where_nobody_may_write_the_system_refuses(root: Path) -> None:
+    done = thermos("--root", root, "page", "-o", "/sys/pages", "t")
+    assert (done.returncode, done.stdout) == (ExitCode.PERMISSION, "")
+    assert done.stderr.startswith("thermos page: /sys/pages: ")
 
 
 def test_a_directory_of_something_else_is_left_alone(root: Path, tmp_path: Path) -> None:
