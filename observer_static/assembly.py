@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import logging
 import pwd
@@ -132,7 +133,7 @@ def _ending(args: argparse.Namespace, site: Site) -> int:
         log.info("stopped")
         return ExitCode.OK
     if site.trouble is not None:
-        return code_of(site.trouble)
+        return ExitCode.NO_SPACE if site.trouble.errno in (errno.ENOSPC, errno.EDQUOT) else code_of(site.trouble)
     return ExitCode.INTERNAL if site.complaints else ExitCode.OK
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -50,9 +49,7 @@ class ExitCode(IntEnum):
 
 def code_of(error: OSError) -> ExitCode:
     """The exit code of a program that the system under it refused something."""
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return ExitCode.PERMISSION
-    return ExitCode.NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else ExitCode.INTERNAL
+    return ExitCode.PERMISSION if isinstance(error, PermissionError) else ExitCode.INTERNAL
 
 
 class ThermosError(Exception):

@@ -158,7 +158,7 @@ def test_an_unknown_user_or_group_is_told(place: Place, flag: str) -> None:
     assert "nobody-like-this" in place.said()
 
 
-@pytest.mark.skipif(os.statvfs("/sys").f_flag & os.ST_RDONLY, reason="needs a file system that lets nobody write")
+@pytest.mark.skipif(bool(os.statvfs("/sys").f_flag & os.ST_RDONLY), reason="needs a file system that lets nobody write")
 def test_where_nobody_may_write_the_system_refuses(place: Place) -> None:
     place.site = Path("/sys/site")
     assert place.once() == ExitCode.PERMISSION

@@ -88,7 +88,7 @@ def test_mistakes(root: Path, tmp_path: Path, args: list[str], code: ExitCode, s
     assert not (tmp_path / "p").exists()
 
 
-@pytest.mark.skipif(os.statvfs("/sys").f_flag & os.ST_RDONLY, reason="needs a file system that lets nobody write")
+@pytest.mark.skipif(bool(os.statvfs("/sys").f_flag & os.ST_RDONLY), reason="needs a file system that lets nobody write")
 def test_where_nobody_may_write_the_system_refuses(root: Path) -> None:
     done = thermos("--root", root, "page", "-o", "/sys/pages", "t")
     assert (done.returncode, done.stdout) == (ExitCode.PERMISSION, "")
