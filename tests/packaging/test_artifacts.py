@@ -32,13 +32,16 @@ PROGRAMS = ("thermos", "thermos_executor", "thermos_observer", "thermos_runner")
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
     """A directory that every user can read: the tests' own cannot be entered by others."""
+    python, made = bare_python(), built()  # either may skip the test
     path = Path(tempfile.mkdtemp(prefix="thermos-packaging-"))
-    path.chmod(0o755)
-    (path / "bin").mkdir()
-    (path / "bin" / os.path.basename(bare_python())).symlink_to(bare_python())
-    shutil.copy(built() / "thermos_executor.pex", path)
-    yield path
-    shutil.rmtree(path)
+    try:
+        path.chmod(0o755)
+        (path / "bin").mkdir()
+        (path / "bin" / os.path.basename(python)).symlink_to(python)
+        shutil.copy(made / "thermos_executor.pex", path)
+        yield path
+    finally:
+        shutil.rmtree(path)
 
 
 @pytest.fixture(scope="module")
