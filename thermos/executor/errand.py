@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import warnings
 from collections.abc import Callable
 from typing import Final
 
+from thermos.host.forking import fork
 from thermos.host.linux import die_with_parent
 from thermos.host.loop import Loop
 
@@ -36,10 +36,7 @@ class Errand:
             return
         parent = os.getpid()
         try:
-            with warnings.catch_warnings():
-                # ZooKeeper's client has threads; the child takes no lock that they could hold.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self._pid = os.fork()
+            self._pid = fork()
         except OSError as error:
             for fd in (self._fd, theirs):
                 os.close(fd)

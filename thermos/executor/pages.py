@@ -14,11 +14,11 @@ import signal
 import socket
 import stat
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, NoReturn
 
+from thermos.host.forking import fork
 from thermos.host.linux import set_name
 from thermos.host.loop import Loop
 
@@ -112,9 +112,7 @@ class Pages:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # threads of ZooKeeper's client: see errand.py
-            self._pid = os.fork()
+        self._pid = fork()
         if not self._pid:
             ours.close()
             _be_writer(self._order, theirs)

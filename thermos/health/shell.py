@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, NoReturn
 from thermos.health.probes import Cancel, Done, Result
 from thermos.host.aftermath import kill_leftovers
 from thermos.host.command import User, shell_argv
+from thermos.host.forking import fork
 from thermos.host.linux import become_subreaper
 from thermos.host.loop import Loop
 
@@ -55,7 +56,7 @@ class _Check:
         self._fd, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         leash, self._leash = os.pipe2(os.O_CLOEXEC)
         try:
-            self._pid = os.fork()
+            self._pid = fork()
         except OSError as error:
             for fd in (theirs, leash, self._fd, self._leash):
                 os.close(fd)

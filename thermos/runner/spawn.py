@@ -8,6 +8,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from thermos.host.forking import fork
 from thermos.runner import boot
 
 #: Room for what a runner reports and nobody has read yet: some 10 000 records, the most an unprivileged pipe holds.
@@ -113,7 +114,7 @@ def _spawn(
     # Held from before the fork on: a signal that came between it and the exec would still end the child.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, boot.HELD_SIGNALS)
     try:
-        pid = os.fork()
+        pid = fork()
     finally:
         if os.getpid() == own_pid:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,16 @@
+"""A fork beside threads: ZooKeeper's client has some, and Python 3.12 warns of any."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+
+def fork() -> int:
+    """As ``os.fork``, without that warning: for children that take no lock which a thread could hold.
+
+    Where warnings are errors, the child would live on while its parent believes that there is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
