@@ -43,7 +43,7 @@ GONE_S: Final = 10.0
 AGAIN_S: Final = 3.0
 #: No ends; the last is what a master says that is asked to kill a task which is over, and forgotten.
 _PASSING: Final = ("TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_UNKNOWN")
-_DEEDS: Final = {"agent": 15, "executor": 12, "runner": 25, "coordinator": 18, "shell": 12, "all": 4, "kill": 20}
+_DEEDS: Final = {"agent": 15, "executor": 12, "runner": 25, "coordinator": 18, "shell": 12, "both": 8, "kill": 20}
 #: What ends well, with and without somebody left behind; nobody may outlive the run.
 _GOOD: Final = (":", "sleep 0.1", "sleep 0.5", "sleep 100 & sleep 0.1", "setsid sleep 100 & sleep 0.1")
 #: How Mesos' word for an end and the checkpoint's go together, where the executor says it. Killed is what it is told to
@@ -101,6 +101,7 @@ class Round:
         #: Executor and runner were dead at once: nobody could record the end.
         self.is_abandoned = False
         self._is_orphan = False
+        self._is_coordinator_dead = False
         self.begun_s = time.monotonic()
         self._pause = threading.Event()
 
@@ -167,7 +168,7 @@ class Round:
         if deed in ("coordinator", "shell"):
             some = coordinators if deed == "coordinator" else shells
             return [self.chance.choice(some)] if some else []
-        return {"executor": executors, "runner": runners, "all": [*executors, *runners, *coordinators]}[deed]
+        return {"executor": executors, "runner": runners, "both": [*executors, *runners]}[deed]
 
     def _do(self, deed: str, grace_s: float | None) -> None:
         at = f"{time.monotonic() - self.begun_s:.2f} s"
@@ -183,8 +184,9 @@ class Round:
             victims = self.victims(deed)
             if deed == "executor":
                 self._is_orphan = True
-            if deed == "all" or (self._is_orphan and (deed == "runner" or not self.victims("runner"))):
+            if deed == "both" or (self._is_orphan and (deed == "runner" or not self.victims("runner"))):
                 self.is_abandoned = True
+            self._is_coordinator_dead |= deed == "coordinator"
             for pid in victims:
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -220,6 +222,8 @@ class Round:
         """Nothing lives of the task; the executor itself has to wait for acknowledgements."""
         while (left := self.mine()) and time.monotonic() < ended_s + GONE_S:
             self._pause.wait(0.05)
+        if self.is_abandoned and self._is_coordinator_dead:
+            return  # what a dead coordinator watched over is the runner's to find, and no other runner came
         yield from (f"left {GONE_S:g} s after the end: {proc.describe(stat.pid)}" for stat in left)
 
     def _told(self) -> Iterator[str]:
