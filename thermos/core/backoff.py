@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from thermos.core.state import History, Run
-from thermos.schema import Process, Task
 from thermos.states import ProcessState
+
+if TYPE_CHECKING:  # a third of what `thermos status` imports
+    from thermos.schema import Process, Task
 
 
 class Restarts:

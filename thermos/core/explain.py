@@ -7,14 +7,16 @@ The words are the command line's.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from thermos.core.backoff import Restarts
 from thermos.core.planner import Plan, Progress
 from thermos.core.state import History, Run, RunnerState
 from thermos.records import DeathCertificate, Note
-from thermos.schema import Process, Task
 from thermos.states import ProcessState, TaskState
+
+if TYPE_CHECKING:  # a third of what `thermos status` imports
+    from thermos.schema import Process, Task
 
 #: What a shell says of a command that it could not execute, or not find (POSIX, "Exit Status for Commands").
 NOT_EXECUTABLE: Final = 126

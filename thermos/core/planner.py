@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from heapq import heappop, heappush
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from thermos.schema import Constraint, Process
 from thermos.states import ProcessState
+
+if TYPE_CHECKING:  # a third of what `thermos status` imports
+    from thermos.schema import Constraint, Process
 
 #: Runs after which Aurora's runner gives a process up (``thermos_runner.py``: CappedTaskPlanner.TOTAL_RUN_LIMIT).
 RUN_CAP: Final = 100
