@@ -7,10 +7,7 @@ import warnings
 
 
 def fork() -> int:
-    """As ``os.fork``, without that warning: for children that take no lock which a thread could hold.
-
-    Where warnings are errors, the child would live on while its parent believes that there is none.
-    """
+    """As ``os.fork``, without that warning: for children that take no lock which a thread could hold."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
