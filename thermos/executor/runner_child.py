@@ -95,6 +95,7 @@ class RunnerChild:
         self._report = -1
         self._complaints = -1
         self._is_ready = False
+        self._is_recorded = False
         self._has_run = False
         self._decoder = Decoder()
         self._kill_words: list[str] | None = None
@@ -149,6 +150,7 @@ class RunnerChild:
             return False
         for entry in self._decoder.feed(data):
             record = entry.record
+            self._is_recorded = True
             if isinstance(record, TaskStatus) and not self._is_ready:
                 self._is_ready = True
                 self._tell(RunnerReady())
@@ -230,8 +232,11 @@ class RunnerChild:
 
     def _begin_kill(self, words: list[str]) -> None:
         order = self._order
-        line = [f"--checkpoint_root={order.root}", f"--task_id={order.task_id}", "--takeover", *words]
-        line += [f"--leash_fd={self._leash}"]
+        if self._is_recorded:
+            line = [f"--checkpoint_root={order.root}", f"--task_id={order.task_id}", "--takeover", *words]
+            line += [f"--leash_fd={self._leash}"]
+        else:  # nothing tells what the task is: so that it is recorded before its end, it is begun
+            line = [*order.words(self._leash), *words]
         self._begin(lambda said: spawn.launch(line, order.task_json, (self._leash,), said))
 
     def _signal(self, number: int) -> None:

@@ -107,6 +107,16 @@ def test_a_kill_runs_finalizers_and_is_told(stage: Make) -> None:
     assert (at.sandbox / "finalized").exists()
 
 
+def test_a_kill_before_the_runner_has_recorded_anything_is_recorded_all_the_same(stage: Make) -> None:
+    at = stage(process("a", "touch ran; sleep 600"))
+    at.child.start()
+    at.child.kill(1.0)
+    assert at.until_told(RunnerEnded).status.state == "TASK_KILLED"
+    assert read_task(at.root, "t").state.task_state is TaskState.KILLED
+    assert os.listdir(f"{at.root}/tasks/finished") == ["t"]
+    assert not (at.sandbox / "ran").exists()
+
+
 def test_a_kill_with_little_time_takes_no_more(stage: Make) -> None:
     word = f"stubborn-{os.getpid()}-{time.monotonic_ns()}"
     at = stage(process("a", f"trap '' TERM; exec -a {word} sleep 600"))
