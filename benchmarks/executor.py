@@ -352,7 +352,7 @@ def at_once(bench: Bench) -> list[Row]:
                 pass  # whoever waits for a writer goes on, and reads an end
             _wait_all(framework, [f"t{number}" for number in range(count)], "TASK_FINISHED")
             finished_s = max(framework.told_at_s[f"t{number}", "TASK_FINISHED"] for number in range(count)) - begun_s
-        statuses = {number: framework.states(f"t{number}") for number in range(count)}
+        statuses = {n: [one["state"] for one in framework.told(f"t{n}")] for n in range(count)}
         wrong = {n: told for n, told in statuses.items() if told != ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]}
         lost = len(wrong)
         if wrong:
