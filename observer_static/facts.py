@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from thermos.checkpoints import Finding, is_owned, read_task
+from thermos.checkpoints import Finding, TaskReading, is_owned
 from thermos.core.state import RunnerState
 from thermos.errors import TaskInvalid
 from thermos.formats import paths, task_json
@@ -40,18 +40,22 @@ class TaskFacts:
     author_uid: int | None = None
 
 
-def read_facts(root: str, task_id: str, is_active: bool) -> TaskFacts:
-    """All there is to know of that task; never raises for what lies on disk."""
+def read_facts(root: str, task_id: str, is_active: bool, reading: TaskReading | None = None) -> TaskFacts:
+    """All there is to know of that task; never raises for what lies on disk.
+
+    *reading*: the task's, from the last time; what it has read is not read again.
+    """
     if not _is_file_name(task_id):
         finding = Finding(root, None, "a task whose id is no file name")
         return TaskFacts(
             root, task_id, is_active, RunnerState(), None, None, finding.detail, (finding,), None, None
         )  # fmt: skip
     stream = paths.runner_checkpoint(root, task_id)
-    checkpoint = read_task(root, task_id)
+    reading = reading if reading is not None else TaskReading(root, task_id)
+    checkpoint = reading.read()
     has_runner = is_owned(stream) if is_active else False
     if checkpoint.findings and has_runner:  # its runner may just have been writing
-        checkpoint = read_task(root, task_id)
+        checkpoint = reading.read()
     raw, task, trouble = _definition(root, task_id, is_active)
     if task is not None:
         task = _bound(task, checkpoint.state)

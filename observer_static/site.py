@@ -17,7 +17,7 @@ from typing import Final
 from detectors.watch import Changes, TaskKey
 from observer_static.collect import task_row
 from observer_static.crew import Crew
-from observer_static.facts import read_facts
+from observer_static.facts import TaskFacts, read_facts
 from observer_static.indexes import Indexes
 from observer_static.options import Options
 from observer_static.output import Output
@@ -27,6 +27,7 @@ from observer_static.paging import NEWEST
 from observer_static.roster import Roster
 from observer_static.sources import FINISHED_PAGES, Sources
 from observer_static.taskdir import TaskPages, changed_ns
+from thermos.checkpoints import TaskReading
 
 #: With one of these the output as a whole cannot be written: no reason to try the next page.
 _HOPELESS: Final = frozenset(
@@ -34,6 +35,10 @@ _HOPELESS: Final = frozenset(
 )
 #: So many tasks are named that have the same trouble.
 _MAX_SAME: Final = 5
+
+#: A stream longer than this is worth the memory of what was read of it: any user can write one, and would hold up
+#: everybody's pages if each of its changes cost all of it again.
+LONG_BYTES: Final = 256 << 10
 
 log = logging.getLogger("thermos_observer")
 
@@ -77,6 +82,7 @@ class Site:
             output, options, salt, sources, owner and owner.pw_name, self.roster, self._pages.renderer
         )
         self._rows: dict[TaskKey, TaskRow] = {}
+        self._readings: dict[TaskKey, TaskReading] = {}
         self._step: Iterator[None] | None = None
         self._crew: Crew | None = None
 
@@ -131,13 +137,22 @@ class Site:
         """Whether the task belongs to the user whose tasks are shown: its records say so, and who wrote them may."""
         if self._owner is None:
             return True
-        facts = read_facts(key.root, key.task_id, is_active)
+        facts = self._read(key, is_active)
         header = facts.state.header
         is_said = header is not None and header.user == self._owner.pw_name
         return is_said and facts.author_uid in (0, os.geteuid(), self._owner.pw_uid)
 
+    def _read(self, key: TaskKey, is_active: bool) -> TaskFacts:
+        """What lies on disk of the task. A long stream that still grows is read on, and not from its beginning."""
+        reading = self._readings.pop(key, None) or TaskReading(key.root, key.task_id)
+        facts = read_facts(key.root, key.task_id, is_active, reading)
+        if is_active and reading.offset > LONG_BYTES:
+            self._readings[key] = reading
+        return facts
+
     def _forget(self, key: TaskKey) -> None:
         self.roster.forget(key)
+        self._readings.pop(key, None)
         self._rows.pop(key, None)
         self.complaints.pop(key, None)
 
@@ -181,7 +196,7 @@ class Site:
     def _write_task(self, key: TaskKey, stop: Callable[[], bool] = _never) -> TaskRow:
         """Bring the task's pages up to date; its row, which is kept if it stands on a page that changes often."""
         roster = self.roster
-        facts = read_facts(key.root, key.task_id, roster.tasks[key])
+        facts = self._read(key, roster.tasks[key])
         if self._sources.told is not None:
             self._sources.told(key, facts)
         name = roster.page_key(key)

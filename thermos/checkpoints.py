@@ -23,6 +23,8 @@ MAX_STREAM_BYTES: Final = 1 << 30
 #: No more findings than this are told of one stream.
 MAX_FINDINGS: Final = 100
 _CHUNK_BYTES: Final = 1 << 20
+#: So many bytes before where a reading ended are compared before it goes on: the end of a record, with its checksum.
+_SAME_BYTES: Final = 64
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,8 @@ def _open_dir_below(root: str, parts: list[str]) -> int:
     return fd
 
 
-def _chunks(fd: int) -> Iterator[bytes]:
-    left = MAX_STREAM_BYTES
+def _chunks(fd: int, most_bytes: int = MAX_STREAM_BYTES) -> Iterator[bytes]:
+    left = most_bytes
     while left and (chunk := os.read(fd, min(left, _CHUNK_BYTES))):
         yield chunk
         left -= len(chunk)
@@ -162,38 +164,94 @@ def _fold_entries(entries: list[checkpoint.Entry], path: str, state: RunnerState
 
 def read_task(root: str, task_id: str, keep_runs: int | None = None) -> TaskCheckpoint:
     """The task as far as its runner's stream can be read; never raises for what lies on disk."""
-    path = paths.runner_checkpoint(root, task_id)
-    task = TaskCheckpoint(root, task_id, RunnerState(keep_runs))
-    try:
-        fd = _open_below(root, path)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the task id
-        task.exists = not isinstance(error, FileNotFoundError)
-        task.findings.append(Finding(path, None, getattr(error, "strerror", None) or str(error)))
+    return TaskReading(root, task_id, keep_runs).read()
+
+
+class TaskReading:
+    """A task's stream, read again and again: each time from where the last reading ended.
+
+    The state that ``read`` gives is one and the same, and grows. A stream that was replaced, or cut and written
+    anew, is read from its beginning, into a new one.
+    """
+
+    def __init__(self, root: str, task_id: str, keep_runs: int | None = None) -> None:
+        self._root = root
+        self._task_id = task_id
+        self._keep_runs = keep_runs
+        self._path = paths.runner_checkpoint(root, task_id)
+        self._file: tuple[int, int] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._state = RunnerState(self._keep_runs)
+        self._findings: list[Finding] = []
+        #: Behind the last whole record, and the bytes before that: they tell whether it is still the same stream.
+        self.offset = 0
+        self._before = b""
+        self._is_over = False  # what follows is not believed
+
+    def read(self) -> TaskCheckpoint:
+        """The task as far as it can be read now; never raises for what lies on disk."""
+        try:
+            fd = _open_below(self._root, self._path)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the task id
+            self._begin()
+            task = TaskCheckpoint(self._root, self._task_id, self._state)
+            task.exists = not isinstance(error, FileNotFoundError)
+            task.findings.append(Finding(self._path, None, getattr(error, "strerror", None) or str(error)))
+            return task
+        try:
+            return self._read(fd)
+        finally:
+            os.close(fd)
+
+    def _read(self, fd: int) -> TaskCheckpoint:
+        decoder = checkpoint.Decoder(self.offset)
+        findings: list[Finding] = []
+        task = TaskCheckpoint(self._root, self._task_id, self._state)
+        try:
+            info = os.fstat(fd)
+            if not self._goes_on(fd, info):
+                self._begin()
+                self._file = info.st_dev, info.st_ino
+                decoder, task.state = checkpoint.Decoder(), self._state
+            task.mtime_s = info.st_mtime
+            # A second name may have been given to somebody else's file; what all may write is nobody's word.
+            if info.st_nlink == 1 and not info.st_mode & stat.S_IWOTH:
+                task.author_uid = info.st_uid
+            os.lseek(fd, self.offset, os.SEEK_SET)
+            for chunk in () if self._is_over else _chunks(fd, MAX_STREAM_BYTES - self.offset):
+                # Not kept: neither a long stream nor a huge sparse file takes memory.
+                if not _fold_entries(decoder.feed(chunk), self._path, self._state, self._findings):
+                    self._is_over = True
+                    break
+                if decoder.damage is not None:
+                    break
+        except OSError as error:
+            findings.append(Finding(self._path, decoder.fed_to, error.strerror or str(error)))
+        self._remember(fd, decoder)
+        if decoder.fed_to >= MAX_STREAM_BYTES:
+            detail = f"more than {MAX_STREAM_BYTES} bytes; the rest was not read"
+            findings.append(Finding(self._path, decoder.offset, detail))
+        elif not self._is_over:
+            fold(checkpoint.Stream([], decoder.offset, decoder.finish()), self._path, self._state, findings)
+        task.findings = [*self._findings, *findings]
+        if self._state.header is None and not task.findings:
+            task.findings.append(Finding(self._path, None, "holds no header yet"))
         return task
-    decoder = checkpoint.Decoder()
-    try:
-        info = os.fstat(fd)
-        task.mtime_s = info.st_mtime
-        # A second name may have been given to somebody else's file; what all may write is nobody's word.
-        if info.st_nlink == 1 and not info.st_mode & stat.S_IWOTH:
-            task.author_uid = info.st_uid
-        for chunk in _chunks(fd):  # not kept: neither a long stream nor a huge sparse file takes memory
-            if not _fold_entries(decoder.feed(chunk), path, task.state, task.findings):
-                return task
-            if decoder.damage is not None:
-                break
-    except OSError as error:
-        task.findings.append(Finding(path, decoder.fed_to, error.strerror or str(error)))
-    finally:
-        os.close(fd)
-    if decoder.fed_to >= MAX_STREAM_BYTES:
-        detail = f"more than {MAX_STREAM_BYTES} bytes; the rest was not read"
-        task.findings.append(Finding(path, decoder.offset, detail))
-        return task
-    fold(checkpoint.Stream([], decoder.offset, decoder.finish()), path, task.state, task.findings)
-    if task.state.header is None and not task.findings:
-        task.findings.append(Finding(path, None, "holds no header yet"))
-    return task
+
+    def _goes_on(self, fd: int, info: os.stat_result) -> bool:
+        """Whether what was read before still stands there."""
+        if self._file != (info.st_dev, info.st_ino) or info.st_size < self.offset:
+            return False
+        return os.pread(fd, len(self._before), self.offset - len(self._before)) == self._before
+
+    def _remember(self, fd: int, decoder: checkpoint.Decoder) -> None:
+        self.offset = decoder.offset
+        try:
+            self._before = os.pread(fd, min(_SAME_BYTES, self.offset), max(self.offset - _SAME_BYTES, 0))
+        except OSError:
+            self._file = None  # read all of it the next time
 
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock: l_type, l_whence, l_start, l_len, l_pid

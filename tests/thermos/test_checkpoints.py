@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from thermos import checkpoints
-from thermos.checkpoints import is_owned, list_tasks, read_stream, read_task
+from thermos.checkpoints import TaskReading, is_owned, list_tasks, read_stream, read_task
 from thermos.formats import checkpoint, paths
 from thermos.formats.thrift_binary import encode_struct
 from thermos.records import Note, ProcessStatus, Record, RunnerHeader, TaskStatus
@@ -219,9 +219,7 @@ def test_a_long_stream_costs_no_more_memory_than_what_is_kept(tmp_path: Path) ->
     assert peak < 5 << 20
 
 
-def test_a_huge_sparse_file_costs_neither_time_nor_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_huge_sparse_file_costs_neither_time_nor_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "MAX_STREAM_BYTES", 1 << 50)  # so that reading on would take for ever
     path = write(tmp_path, STORY)
     size = path.stat().st_size
@@ -427,3 +425,83 @@ def test_a_runner_of_the_original_owns_its_stream_too(tmp_path: Path) -> None:
     with held(path, "flock"):
         assert is_owned(str(path)) is True
     assert is_owned(str(path)) is False
+
+
+# -- Reading on -------------------------------------------------------------------------------------------------------
+
+
+def _records(count: int, start: int = 0) -> bytes:
+    notes = [Note(1000 + number, "log", f"line {number}") for number in range(start, start + count)]
+    return b"".join(checkpoint.encode(note) for note in notes)
+
+
+def _stream(root: Path, data: bytes) -> Path:
+    path = root / "checkpoints" / "t" / "runner"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(checkpoint.encode(RunnerHeader("t", 1)) + data)
+    return path
+
+
+def test_a_stream_that_grows_is_read_on(tmp_path: Path) -> None:
+    path = _stream(tmp_path, _records(3))
+    reading = TaskReading(str(tmp_path), "t")
+    first = reading.read()
+    behind = reading.offset
+    assert len(first.state.notes) == 3
+    with path.open("ab") as file:
+        file.write(_records(2, 3) + b"\0\0")  # and a torn one
+    second = reading.read()
+    assert second.state is first.state
+    assert [note.timestamp_ms for note in second.state.notes] == [1000, 1001, 1002, 1003, 1004]
+    assert reading.offset > behind
+    assert len(second.findings) == 1
+    assert len(reading.read().findings) == 1  # told anew each time, not once more
+
+
+def test_what_was_read_is_not_read_again(tmp_path: Path) -> None:
+    path = _stream(tmp_path, _records(2000))
+    reading = TaskReading(str(tmp_path), "t")
+    reading.read()
+    read = 0
+    real = os.read
+
+    def counted(fd: int, size: int) -> bytes:
+        nonlocal read
+        data = real(fd, size)
+        read += len(data)
+        return data
+
+    with path.open("ab") as file:
+        file.write(_records(1, 2000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "read", counted)
+        assert len(reading.read().state.notes) == 2001
+    assert read < 200
+
+
+@pytest.mark.parametrize("how", ["replaced", "cut", "written over"])
+def test_a_stream_that_is_another_is_read_from_its_beginning(how: str, tmp_path: Path) -> None:
+    path = _stream(tmp_path, _records(5))
+    reading = TaskReading(str(tmp_path), "t")
+    old = reading.read()
+    data = checkpoint.encode(RunnerHeader("t", 1)) + _records(3 if how == "cut" else 9, 100)
+    if how == "replaced":
+        (path.parent / "new").write_bytes(data)
+        (path.parent / "new").rename(path)
+    else:
+        path.write_bytes(data)
+    new = reading.read()
+    assert new.state is not old.state
+    assert new.state.notes[0].timestamp_ms == 1100
+
+
+def test_a_stream_that_went_and_came_is_read_from_its_beginning(tmp_path: Path) -> None:
+    path = _stream(tmp_path, _records(5))
+    reading = TaskReading(str(tmp_path), "t")
+    reading.read()
+    path.unlink()
+    gone = reading.read()
+    assert not gone.exists
+    assert gone.state.header is None
+    _stream(tmp_path, _records(1))
+    assert len(reading.read().state.notes) == 1
