@@ -83,6 +83,9 @@ class _Http:
             self._broken(f"what the agent sends is no HTTP: {error}")
 
     def on_lost(self, reason: str) -> None:
+        rest = self._http.trailing_data[0]
+        if rest and not self._status and not rest.startswith(b"HTTP/"):  # not a line of it: h11 still waits for its end
+            reason = f"what the agent sends is no HTTP ({len(rest)} bytes of it), and then {reason}"
         self._broken(reason)
 
     def _take(self, data: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import secrets
 import signal
@@ -176,7 +177,8 @@ def test_a_wrong_flag(run: Make) -> None:
 
 # -- Agents -----------------------------------------------------------------------------------------------------------
 
-GARBAGE: Final = os.urandom(4096)
+#: Without a single end of a line: a reader of lines would wait for one.
+GARBAGE: Final = random.Random(0).randbytes(4096).replace(b"\n", b"")
 AGENTS: Final[dict[str, tuple[bytes | tuple[bytes], str]]] = {
     "400": (answer(400, b"Expecting 'type' to be present"), "Expecting 'type' to be present"),
     "401": (answer(401, b"", b"WWW-Authenticate: Bearer\r\n"), "the agent answers 401"),
