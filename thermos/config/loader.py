@@ -156,6 +156,8 @@ def _load_plain_jobs(path: str, raw: dict[str, Any], bindings: Sequence[tuple[Ad
     listed = raw["jobs"] if several else [raw]
     if not isinstance(listed, list):
         raise ConfigError(path, [Problem("jobs", "must be a list of jobs")])
+    if not listed:
+        raise ConfigError(path, [Problem("jobs", "is empty", "a file of jobs holds at least one")])
     problems: list[Problem] = []
     warnings: list[Problem] = []
     jobs = []
