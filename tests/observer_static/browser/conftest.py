@@ -115,7 +115,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Nothing."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def http_site(site: Path) -> Iterator[str]:
     """The same pages behind the dumbest of servers."""
     handler = functools.partial(_Quiet, directory=str(site))
