@@ -52,8 +52,11 @@ class Task:
 
     @property
     def states(self) -> list[str]:
-        """Without what is said twice in a row: Mesos delivers at least once."""
-        told = self.framework.states(self.task_id)
+        """Without what is said twice in a row: Mesos delivers at least once; and without what the master makes up when
+        it is asked about a task that is over, as by a second kill."""
+        statuses = self.framework.of(self.task_id)
+        made_up = ("REASON_RECONCILIATION", "TASK_UNKNOWN")
+        told = [one["state"] for one in statuses if one.get("reason") not in made_up and one["state"] not in made_up]
         return [state for index, state in enumerate(told) if not index or told[index - 1] != state]
 
     def says_each_once(self) -> bool:
