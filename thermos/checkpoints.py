@@ -267,13 +267,19 @@ def is_owned(path: str) -> bool | None:
     except OSError:
         return None
     try:
+        return has_owner(fd)
+    finally:
+        os.close(fd)
+
+
+def has_owner(fd: int) -> bool | None:
+    """The same of a stream that is open already."""
+    try:
         ask = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, ask)
         return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK) or _is_flocked(os.fstat(fd))
     except OSError:
         return None
-    finally:
-        os.close(fd)
 
 
 def _is_flocked(info: os.stat_result) -> bool:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import struct
 from typing import Final
 
 from observer_static.as_owner import become
@@ -16,7 +14,7 @@ from observer_static.pages import File, Health, Page, TaskPage
 from observer_static.publish import publish
 from observer_static.render import Renderer
 from thermos import __version__
-from thermos.checkpoints import Finding, fold
+from thermos.checkpoints import Finding, fold, has_owner
 from thermos.core.state import RunnerState
 from thermos.executor.links import PAGES_NAME, RunLinks, at_the_top
 from thermos.executor.pages import HealthWords, PagesOrder, is_ours
@@ -26,7 +24,6 @@ from thermos.host.usage import Sampler
 
 _READ_BYTES: Final = 1 << 20
 _TOP: Final = "index.html"
-_FLOCK: Final = struct.Struct("hhqqi4x")  # struct flock: l_type, l_whence, l_start, l_len, l_pid
 
 
 class Writer:
@@ -88,16 +85,9 @@ class Writer:
             trouble=None,
             findings=tuple(self._findings),
             mtime_s=info.st_mtime,
-            has_runner=self._is_owned() if is_active else False,
+            has_runner=has_owner(self._stream) if is_active else False,
             author_uid=info.st_uid,
         )
-
-    def _is_owned(self) -> bool | None:
-        try:
-            answer = fcntl.fcntl(self._stream, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-        except OSError:
-            return None
-        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
     def _write_top(self, page: Page) -> None:
         """The task's own page, where somebody who opens the sandbox sees it first."""
