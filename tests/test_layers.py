@@ -25,6 +25,8 @@ ANYTHING_BUT_CLI: Final = SHELL | {
     "detectors", "observer_static", "scheduler",
 }  # fmt: skip
 
+SCHEDULER_FACTS: Final = FACTS | {"scheduler.states", "scheduler.model", "thermos.formats"}
+
 #: Layer → the layers it may import besides itself. A module lies in the longest one that fits its name.
 ARROWS: Final[dict[str, frozenset[str]]] = {
     "thermos.states": frozenset(),
@@ -59,7 +61,21 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "thermos": ANYTHING_BUT_CLI,  # its __init__: the public API
     "detectors": SHELL,
     "observer_static": SHELL | {"thermos", "detectors", "thermos.words", "thermos.host.usage", "thermos.generated"},
-    "scheduler": FACTS | {"thermos.formats", "thermos.config", "thermos.host.clock"},
+    "scheduler.states": frozenset({"thermos.formats"}),
+    "scheduler.model": frozenset({"scheduler.states", "thermos.formats"}),
+    "scheduler.core": SCHEDULER_FACTS,
+    "scheduler.wire": SCHEDULER_FACTS,
+    "scheduler.store": SCHEDULER_FACTS | {"scheduler.core", "scheduler.wire"},
+    "scheduler.mesos": SCHEDULER_FACTS | {"scheduler.core", "thermos.announce"},
+    "scheduler.api": SCHEDULER_FACTS
+    | {"scheduler.core", "scheduler.wire", "scheduler.pages", "thermos", "thermos.config", "thermos.generated"},
+    "scheduler.pages": SCHEDULER_FACTS | {"scheduler.core", "observer_static"},
+    "scheduler.local": SCHEDULER_FACTS | {"thermos.host"},
+    "scheduler.client": SCHEDULER_FACTS
+    | {"scheduler.wire", "scheduler.core.submission", "thermos", "thermos.config", "thermos.generated"},
+    "scheduler": SCHEDULER_FACTS
+    | {"scheduler.core", "scheduler.wire", "scheduler.store", "scheduler.mesos", "scheduler.api", "scheduler.pages"}
+    | {"scheduler.local", "thermos", "thermos.generated", "thermos.config", "thermos.host.clock"},
 }
 
 #: All that a pure layer may import from the standard library: nothing with a clock, a file or chance in it.
@@ -68,7 +84,7 @@ PURE_STDLIB: Final = frozenset({
     "functools", "graphlib", "heapq", "itertools", "math", "operator", "re", "string", "sys", "types",
     "typing",
 })  # fmt: skip
-PURE_LAYERS: Final = frozenset({*FACTS, "thermos.core"})
+PURE_LAYERS: Final = frozenset({*FACTS, "thermos.core", "scheduler.core"})
 
 #: Bytes in, values out: a format neither waits nor talks nor rolls dice.
 NOT_IN_FORMATS: Final = frozenset({
@@ -85,6 +101,13 @@ THIRD_PARTY: Final[dict[str, frozenset[str]]] = {
     "thermos.health": frozenset({"h2"}),
     "thermos.announce": frozenset({"kazoo"}),
     "observer_static": frozenset({"jinja2", "markupsafe", "prometheus_client", "waitress", "werkzeug"}),
+    "scheduler.wire": frozenset({"thrift"}),
+    "scheduler.store": frozenset({"psycopg"}),
+    "scheduler.mesos": frozenset({"kazoo"}),
+    "scheduler.api": frozenset({"waitress", "werkzeug", "prometheus_client"}),
+    "scheduler.pages": frozenset({"jinja2", "markupsafe"}),
+    "scheduler.local": frozenset({"h11"}),
+    "scheduler.client": frozenset({"kazoo"}),
 }
 
 

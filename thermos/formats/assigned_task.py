@@ -244,9 +244,9 @@ def _struct(factory: type, *fields: Field) -> StructType:
     return StructType(factory, fields)
 
 
-_JOB_KEY = _struct(JobKey, Field(1, "role", STRING), Field(2, "environment", STRING), Field(3, "name", STRING))
-_IDENTITY = _struct(Identity, Field(2, "user", STRING))
-_RESOURCE = _struct(
+JOB_KEY = _struct(JobKey, Field(1, "role", STRING), Field(2, "environment", STRING), Field(3, "name", STRING))
+IDENTITY = _struct(Identity, Field(2, "user", STRING))
+RESOURCE = _struct(
     Resource,
     Field(1, "num_cpus", DOUBLE),
     Field(2, "ram_mb", I64),
@@ -257,7 +257,7 @@ _RESOURCE = _struct(
 _VALUE = _struct(ValueConstraint, Field(1, "negated", BOOL), Field(2, "values", SET, of=STRING))
 _LIMIT = _struct(LimitConstraint, Field(1, "limit", I32))
 _TASK_CONSTRAINT = _struct(TaskConstraint, Field(1, "value", STRUCT, _VALUE), Field(2, "limit", STRUCT, _LIMIT))
-_CONSTRAINT = _struct(Constraint, Field(1, "name", STRING), Field(2, "constraint", STRUCT, _TASK_CONSTRAINT))
+CONSTRAINT = _struct(Constraint, Field(1, "name", STRING), Field(2, "constraint", STRUCT, _TASK_CONSTRAINT))
 _URI = _struct(
     MesosFetcherURI,
     Field(1, "value", STRING),
@@ -266,7 +266,7 @@ _URI = _struct(
     Field(4, "output_file", STRING),
 )
 _EXECUTOR_CONFIG = _struct(ExecutorConfig, Field(1, "name", STRING), Field(2, "data", STRING))
-_METADATA = _struct(Metadata, Field(1, "key", STRING), Field(2, "value", STRING))
+METADATA = _struct(Metadata, Field(1, "key", STRING), Field(2, "value", STRING))
 _VOLUME = _struct(Volume, Field(1, "container_path", STRING), Field(2, "host_path", STRING), Field(3, "mode", I32))
 _DOCKER_IMAGE = _struct(DockerImage, Field(1, "name", STRING), Field(2, "tag", STRING))
 _APPC_IMAGE = _struct(AppcImage, Field(1, "name", STRING), Field(2, "image_id", STRING))
@@ -285,7 +285,7 @@ _PARTITION_POLICY = _struct(PartitionPolicy, Field(1, "reschedule", BOOL), Field
 _PERCENTAGE = _struct(PercentageSlaPolicy, Field(1, "percentage", DOUBLE), Field(2, "duration_secs", I64))
 _COUNT = _struct(CountSlaPolicy, Field(1, "instances", I64), Field(2, "duration_secs", I64))
 _COORDINATOR = _struct(CoordinatorSlaPolicy, Field(1, "coordinator_url", STRING), Field(2, "status_key", STRING))
-_SLA_POLICY = _struct(
+SLA_POLICY = _struct(
     SlaPolicy,
     Field(1, "percentage_sla_policy", STRUCT, _PERCENTAGE),
     Field(2, "count_sla_policy", STRUCT, _COUNT),
@@ -297,20 +297,20 @@ TASK_CONFIG: Final = _struct(
     Field(7, "is_service", BOOL),
     Field(11, "priority", I32),
     Field(13, "max_task_failures", I32),
-    Field(17, "owner", STRUCT, _IDENTITY),
+    Field(17, "owner", STRUCT, IDENTITY),
     Field(18, "production", BOOL),
-    Field(20, "constraints", SET, _CONSTRAINT, of=STRUCT),
+    Field(20, "constraints", SET, CONSTRAINT, of=STRUCT),
     Field(22, "task_links", MAP, of=STRING),
     Field(23, "contact_email", STRING),
     Field(25, "executor_config", STRUCT, _EXECUTOR_CONFIG),
-    Field(27, "metadata", SET, _METADATA, of=STRUCT),
-    Field(28, "job", STRUCT, _JOB_KEY),
+    Field(27, "metadata", SET, METADATA, of=STRUCT),
+    Field(28, "job", STRUCT, JOB_KEY),
     Field(29, "container", STRUCT, _CONTAINER),
     Field(30, "tier", STRING),
-    Field(32, "resources", SET, _RESOURCE, of=STRUCT),
+    Field(32, "resources", SET, RESOURCE, of=STRUCT),
     Field(33, "mesos_fetcher_uris", SET, _URI, of=STRUCT),
     Field(34, "partition_policy", STRUCT, _PARTITION_POLICY),
-    Field(35, "sla_policy", STRUCT, _SLA_POLICY),
+    Field(35, "sla_policy", STRUCT, SLA_POLICY),
 )
 ASSIGNED_TASK: Final = _struct(
     AssignedTask,

@@ -1,0 +1,1 @@
+"""The clients: ``aurora`` for users, ``aurora_admin`` for administrators."""

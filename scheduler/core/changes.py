@@ -1,0 +1,111 @@
+"""What a decision changes of what is kept. Each is written to the store before Mesos or a client hears of it.
+
+A change says what is kept afterwards, not what was done: applied twice it changes nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from scheduler.model import Host, JobKey, Resources, Task
+from thermos.formats.aurora_api import HostMaintenanceRequest, JobConfiguration, JobUpdateDetails
+
+
+class PutFramework(NamedTuple):
+    """The master gave us this id; under it we come back after a failover."""
+
+    framework_id: str
+
+
+class PutTask(NamedTuple):
+    """The task is now as it is here."""
+
+    task: Task
+
+
+class DropTask(NamedTuple):
+    """The task is forgotten."""
+
+    task_id: str
+
+
+class PutCronJob(NamedTuple):
+    """A cron job's template."""
+
+    key: JobKey
+    job: JobConfiguration
+
+
+class DropCronJob(NamedTuple):
+    """A cron job is descheduled."""
+
+    key: JobKey
+
+
+class PutQuota(NamedTuple):
+    """What production tasks of a role may use."""
+
+    role: str
+    quota: Resources
+
+
+class DropQuota(NamedTuple):
+    """The role has no quota."""
+
+    role: str
+
+
+class PutHost(NamedTuple):
+    """A host's attributes and mode."""
+
+    host: Host
+
+
+class DropHost(NamedTuple):
+    """A host is forgotten."""
+
+    name: str
+
+
+class PutUpdate(NamedTuple):
+    """A job update with all its events."""
+
+    key: JobKey
+    update_id: str
+    details: JobUpdateDetails
+
+
+class DropUpdate(NamedTuple):
+    """An update is forgotten."""
+
+    key: JobKey
+    update_id: str
+
+
+class PutMaintenance(NamedTuple):
+    """A host is to be drained."""
+
+    request: HostMaintenanceRequest
+
+
+class DropMaintenance(NamedTuple):
+    """A host is not to be drained any more."""
+
+    host: str
+
+
+Change: TypeAlias = (
+    PutFramework
+    | PutTask
+    | DropTask
+    | PutCronJob
+    | DropCronJob
+    | PutQuota
+    | DropQuota
+    | PutHost
+    | DropHost
+    | PutUpdate
+    | DropUpdate
+    | PutMaintenance
+    | DropMaintenance
+)

@@ -1,0 +1,99 @@
+"""What happens to the scheduler, and what it asks Mesos for: values only.
+
+Names are those of Mesos' v1 scheduler API (``mesos/include/mesos/v1/scheduler/scheduler.proto``).
+``thermos.formats.mesos_v1_scheduler`` makes the events of bytes and the calls into bytes; the connection is
+``scheduler.mesos``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+from thermos.formats.mesos_v1_scheduler import (
+    Accept,
+    AcceptInverseOffers,
+    Acknowledge,
+    Decline,
+    DeclineInverseOffers,
+    Failure,
+    InverseOffers,
+    Kill,
+    Message,
+    Offers,
+    Reconcile,
+    Rescind,
+    RescindInverseOffer,
+    Revive,
+    SendMessage,
+    Shutdown,
+    Subscribed,
+    Suppress,
+    Update,
+)
+
+
+class Now(NamedTuple):
+    """The time of a decision. Records carry *wall_ms*; deadlines count *mono_s*."""
+
+    wall_ms: int
+    mono_s: float
+
+
+class Disconnected(NamedTuple):
+    """The master is not heard any more; offers of before are worth nothing."""
+
+    reason: str
+
+
+class MasterError(NamedTuple):
+    """The master ended our subscription for good, or did not like a call."""
+
+    message: str
+
+
+class Woke(NamedTuple):
+    """The time that was asked for has come."""
+
+
+class Elected(NamedTuple):
+    """We lead: state is loaded, and everything may begin."""
+
+
+class Suspended(NamedTuple):
+    """ZooKeeper cannot be reached: whether we lead is not known, so nothing new is launched."""
+
+
+class Resumed(NamedTuple):
+    """ZooKeeper is back, and we lead still."""
+
+
+MesosEvent: TypeAlias = (
+    Subscribed
+    | Offers
+    | Rescind
+    | InverseOffers
+    | RescindInverseOffer
+    | Update
+    | Message
+    | Failure
+    | Disconnected
+    | MasterError
+)
+Event: TypeAlias = MesosEvent | Woke | Elected | Suspended | Resumed
+
+Call: TypeAlias = (
+    Accept
+    | Decline
+    | AcceptInverseOffers
+    | DeclineInverseOffers
+    | Revive
+    | Suppress
+    | Kill
+    | Shutdown
+    | Acknowledge
+    | Reconcile
+    | SendMessage
+)
+
+#: A JSON object for Mesos.
+Raw: TypeAlias = dict[str, Any]

@@ -1,0 +1,1 @@
+"""Read-only pages of the scheduler: findings as dataclasses, rendered by Jinja."""

@@ -1,0 +1,1 @@
+"""Where the scheduler's state lies: a small interface, SQLite by default, PostgreSQL for two hosts."""
