@@ -1,0 +1,56 @@
+"""What the API needs of the scheduler behind it: to look, to ask for a change, to know who leads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol, TypeVar
+
+from scheduler.core.commands import Answer, Command
+from scheduler.core.offers import OfferBook
+from scheduler.core.settings import Settings
+from scheduler.core.state import State
+
+T = TypeVar("T")
+
+
+class View(NamedTuple):
+    """All there is to see, at one moment; for reading only, and only within ``Backend.look``."""
+
+    state: State
+    offers: OfferBook
+    settings: Settings
+    #: Why a task waits, for people; only of tasks that wait.
+    pending_reasons: Mapping[str, str]
+    #: Since when offers are gone, penalties of groups and the like: name → number, for ``/vars``.
+    metrics: Mapping[str, float]
+    #: When this is, wall time.
+    wall_ms: int
+
+
+class Leader(NamedTuple):
+    """Who leads. *url* None: nobody, or nobody that we know."""
+
+    is_us: bool
+    url: str | None
+
+
+class Backend(Protocol):
+    """The scheduler, as its API sees it. Methods may be called from any thread, and block until there is an answer."""
+
+    def look(self, at: Callable[[View], T]) -> T:
+        """What *at* makes of the view, on the thread that owns the state. Give back values, not live collections."""
+
+    def command(self, command: Command) -> Answer:
+        """Do it: decided, durable, and on its way to Mesos when this returns."""
+
+    def leader(self) -> Leader:
+        """Who leads, as of now."""
+
+    def backup(self) -> str:
+        """Write a backup now; gives its id. Raises StoreError."""
+
+    def backups(self) -> tuple[str, ...]:
+        """Ids of the backups that are kept, oldest first."""
+
+    def snapshot(self) -> None:
+        """Compact the store now."""
