@@ -34,11 +34,11 @@ class RestartShards(NamedTuple):
 
 
 class AddInstances(NamedTuple):
-    """*count* more instances, like *instance* is."""
+    """*more* instances, like *instance* is."""
 
     job: JobKey
     instance: int
-    count: int
+    more: int
     user: str
 
 
