@@ -7,8 +7,9 @@ Names are those of Mesos' v1 scheduler API (``mesos/include/mesos/v1/scheduler/s
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from scheduler.model import Task
 from thermos.formats.mesos_v1_scheduler import (
     Accept,
     AcceptInverseOffers,
@@ -19,6 +20,7 @@ from thermos.formats.mesos_v1_scheduler import (
     InverseOffers,
     Kill,
     Message,
+    Offer,
     Offers,
     Reconcile,
     Rescind,
@@ -95,5 +97,12 @@ Call: TypeAlias = (
     | SendMessage
 )
 
-#: A JSON object for Mesos.
-Raw: TypeAlias = dict[str, Any]
+class Launch(NamedTuple):
+    """Accept *offers*, all of one agent, for *tasks*, which are ASSIGNED to it; what is left is given back."""
+
+    offers: tuple[Offer, ...]
+    tasks: tuple[Task, ...]
+
+
+#: What a decision asks Mesos for. Each is sent only when the decision's changes are durable.
+Action: TypeAlias = Call | Launch

@@ -1,0 +1,54 @@
+"""One decision in the making: the changes that it made so far, and what it asks Mesos for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from scheduler.core.changes import Change
+from scheduler.core.events import Action, Now
+from scheduler.core.state import State, Transaction
+
+
+class Decision(NamedTuple):
+    """What was decided: *changes* are to be durable before any of *actions* is sent or anybody is answered."""
+
+    changes: tuple[Change, ...]
+    actions: tuple[Action, ...]
+
+
+class Draft:
+    """Collects a decision. Changes are made in the state at once, so that what follows sees them; ``undo`` takes all
+    of them back."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.now = Now(0, 0.0)
+        self._transaction = Transaction(state)
+        self._taken = 0
+        self._actions: list[Action] = []
+
+    def put(self, change: Change) -> None:
+        """Change what is kept."""
+        self._transaction.apply(change)
+
+    def ask(self, action: Action) -> None:
+        """Ask Mesos for something."""
+        self._actions.append(action)
+
+    def take(self) -> Decision:
+        """What was decided since the last ``take``."""
+        changes = tuple(self._transaction.changes[self._taken :])
+        self._taken = len(self._transaction.changes)
+        actions, self._actions = tuple(self._actions), []
+        return Decision(changes, actions)
+
+    def committed(self) -> None:
+        """All that was taken is durable: it cannot be taken back any more."""
+        self._transaction = Transaction(self.state)
+        self._taken = 0
+
+    def undo(self) -> None:
+        """Nothing of it could be made durable: as if it had never been decided."""
+        self._transaction.undo()
+        self._actions.clear()
+        self._taken = 0

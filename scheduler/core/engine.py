@@ -1,0 +1,232 @@
+"""The scheduler's mind: what happened goes in, decisions come out. Owns the state; knows no clock, disk or network.
+
+``handle`` and ``command`` change the state at once and give what is to be made durable and then asked of Mesos. The
+owner says ``committed`` when it is durable, or ``undo`` when it cannot be. ``wake_at_s`` says when to come back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from scheduler.core import lifecycle, pruning
+from scheduler.core.changes import PutFramework, PutHost
+from scheduler.core.commands import Answer, Command
+from scheduler.core.deadlines import Deadlines, Due
+from scheduler.core.decision import Decision, Draft
+from scheduler.core.events import (
+    Acknowledge,
+    Decline,
+    Disconnected,
+    Elected,
+    Event,
+    Failure,
+    InverseOffers,
+    MasterError,
+    Message,
+    Now,
+    Offers,
+    Rescind,
+    RescindInverseOffer,
+    Resumed,
+    Subscribed,
+    Suspended,
+    Update,
+    Woke,
+)
+from scheduler.core.groups import TaskGroups
+from scheduler.core.jobs import Jobs
+from scheduler.core.offers import OfferBook
+from scheduler.core.reconciling import Reconciling
+from scheduler.core.scheduling import Scheduling
+from scheduler.core.settings import Settings
+from scheduler.core.state import State
+from scheduler.core.tasks import Tasks
+from scheduler.states import TERMINAL, ScheduleStatus
+from thermos.formats.mesos_v1_scheduler import Status
+
+#: A refusal for no time at all: the master may offer it again at once, in another shape.
+_NOT_REFUSED_S: Final = 0.0
+
+
+class Engine:
+    """One scheduler. *fresh* gives ids that nobody had before, *chance* numbers in [0, 1)."""
+
+    def __init__(
+        self, settings: Settings, fresh: Callable[[], str], chance: Callable[[], float], state: State | None = None
+    ) -> None:
+        self.settings = settings
+        self.state = state or State()
+        self.offers = OfferBook(settings, chance)
+        self.groups = TaskGroups(settings)
+        self.deadlines = Deadlines()
+        self.counts: Counter[str] = Counter()
+        self._draft = Draft(self.state)
+        self.tasks = Tasks(self._draft, self.groups, self.deadlines, settings, fresh, chance)
+        self.reconciling = Reconciling(self._draft, self.deadlines, settings)
+        self.scheduling = Scheduling(self._draft, self.offers, self.groups, self.tasks, settings, chance)
+        self.jobs = Jobs(self._draft, self.tasks, self.reconciling, settings)
+        self.is_leading = False
+        self.is_registered = False
+        #: ZooKeeper does not say whether we lead: nothing is launched.
+        self.is_suspended = False
+        #: Why Mesos does not want us any more; a person has to see to it.
+        self.master_error: str | None = None
+
+    # -- deciding ------------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: Now) -> Decision:
+        """Decide about what happened."""
+        self._draft.now = now
+        match event:
+            case Woke():
+                self._wake()
+            case Update(status):
+                self._update(status)
+            case Offers(offers):
+                for offer in offers:
+                    known = self.state.hosts.get(offer.hostname)
+                    host = self.offers.host_of(offer, known)
+                    if host != known:
+                        self._draft.put(PutHost(host))
+                    declined = self.offers.add(offer, now.mono_s, host)
+                    if declined:
+                        self._draft.ask(Decline(declined, _NOT_REFUSED_S))
+                self.scheduling.offered(now.mono_s)
+            case Rescind(offer_id):
+                self.counts["offers_rescinded"] += 1
+                self.offers.rescind(offer_id)
+            case Subscribed():
+                self._subscribed(event)
+            case Disconnected():
+                self.is_registered = False
+                self.offers.clear()
+            case MasterError(message):
+                self.master_error = message
+                self.counts["master_errors"] += 1
+            case Failure(agent_id, executor_id, _):
+                self.counts["executors_lost" if executor_id is not None else "agents_lost"] += 1
+                if executor_id is None and agent_id is not None:
+                    self.offers.lose_agent(agent_id)
+            case Elected():
+                self.is_leading = True
+                self.tasks.resume()
+            case Suspended():
+                self.is_suspended = True
+            case Resumed():
+                self.is_suspended = False
+            case InverseOffers() | RescindInverseOffer():
+                # An agent that is to go says so in its offers, too, and those are avoided. The inverse offer stays
+                # unanswered: nobody has promised to be gone by then.
+                self.counts["inverse_offers"] += 1
+            case Message():
+                self.counts["executor_messages"] += 1
+        return self._decided()
+
+    def command(self, command: Command, now: Now) -> tuple[Answer, Decision]:
+        """Do what a client asks for, or say why not. The answer may be given once the decision is durable."""
+        self._draft.now = now
+        answer = self.jobs.command(command)
+        return answer, self._decided()
+
+    def _decided(self) -> Decision:
+        if self.is_leading and self.is_registered and not self.is_suspended:
+            self.scheduling.step(self._draft.now.mono_s)
+        return self._draft.take()
+
+    def committed(self) -> None:
+        """What was decided so far is durable."""
+        self._draft.committed()
+
+    def undo(self, now: Now) -> Decision:
+        """What was decided since the last ``committed`` could not be made durable: it was never decided. Gives back
+        the offers, since some may have been taken for it."""
+        self._draft.undo()
+        self._draft.now = now
+        declined = self.offers.clear()
+        self.groups.clear()
+        self.deadlines.clear()
+        self.tasks.resume()
+        self.reconciling.resume()
+        if declined and self.is_registered:
+            self._draft.ask(Decline(declined, _NOT_REFUSED_S))
+        return self._draft.take()
+
+    @property
+    def wake_at_s(self) -> float | None:
+        """When ``Woke`` is to be handled, in monotonic seconds; None: something else has to happen first."""
+        times = [self.deadlines.next_s, self.offers.next_expiry_s]
+        if self.is_leading and self.is_registered and not self.is_suspended:
+            times.append(self.scheduling.next_s)
+        return min((at_s for at_s in times if at_s is not None), default=None)
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    def _subscribed(self, event: Subscribed) -> None:
+        self.is_registered = True
+        self.master_error = None
+        self.counts["subscriptions"] += 1
+        self.offers.clear()  # offers of a connection end with it
+        if event.framework_id != self.state.framework_id:
+            self._draft.put(PutFramework(event.framework_id))
+        self.reconciling.registered()
+
+    def _update(self, status: Status) -> None:
+        """A status is taken in, and acknowledged when that is durable."""
+        target = lifecycle.from_mesos(status.state, self.settings.is_partition_aware)
+        self.counts[f"updates_{status.state.name}"] += 1
+        task = self.state.tasks.get(status.task_id)
+        if task is None or (task.status in TERMINAL and target not in TERMINAL):
+            if lifecycle.zombie_kill(target):
+                self.tasks.kill_unknown(status.task_id, status.agent_id)
+        elif task.agent_id is None:
+            # Pending here, and Mesos has it: it was launched, and that was taken back. It must not run twice.
+            if lifecycle.zombie_kill(target):
+                self.tasks.kill_unknown(status.task_id, status.agent_id)
+        else:
+            self.tasks.move(task.task_id, target, lifecycle.status_message(status))
+        if status.uuid is not None and status.agent_id is not None:
+            self._draft.ask(Acknowledge(status.agent_id, status.task_id, status.uuid))
+
+    def _wake(self) -> None:
+        now = self._draft.now
+        for due, about in self.deadlines.due(now.mono_s):
+            if due is Due.RECONCILE:
+                self.reconciling.due(self.is_registered)
+            elif due is Due.PRUNE:
+                assert isinstance(about, tuple)
+                self._prune(about)
+            else:
+                assert isinstance(about, str)
+                self.tasks.due(due, about)
+        expired = self.offers.expired(now.mono_s)
+        if expired:
+            self._draft.ask(Decline(tuple(expired), self.settings.offer_filter_duration_s))
+
+    def _prune(self, about: tuple[object, ...]) -> None:
+        job = about[0]
+        tasks = list(self.state.tasks_of(job))  # type: ignore[arg-type]
+        for task_id in pruning.prunable(tasks, self._draft.now.wall_ms, self.settings):
+            self.counts["tasks_pruned"] += 1
+            self.tasks.forget(self.state.tasks[task_id])
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def pending_reasons(self) -> Mapping[str, str]:
+        """Why each task waits that does, for people."""
+        found = {
+            task.task_id: self.scheduling.reason(task, self.is_registered, self.is_suspended)
+            for task in self.state.with_status([ScheduleStatus.PENDING])
+        }
+        for task in self.state.with_status([ScheduleStatus.THROTTLED]):
+            found[task.task_id] = task.events[-1].message or "Waits, since it ended so soon"
+        return found
+
+    def metrics(self) -> Mapping[str, float]:
+        """Every figure that the engine has: counts of what happened, and how things stand."""
+        found: dict[str, float] = dict(self.tasks.census())
+        found["framework_registered"] = int(self.is_registered and self.is_leading)
+        for counts in (self.counts, self.tasks.counts, self.scheduling.counts, self.reconciling.counts):
+            found.update(counts)
+        return found
