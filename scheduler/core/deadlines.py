@@ -53,7 +53,7 @@ class Deadlines:
         return self._heap[0][0] if self._heap else None
 
     def due(self, now_s: float) -> Iterator[Key]:
-        """Those whose time has come, in order, each taken out as it is given; what is set meanwhile may be among them."""
+        """Those whose time has come, in order, each taken out as it is given; one set meanwhile may be among them."""
         while (at_s := self.next_s) is not None and at_s <= now_s:
             key = heapq.heappop(self._heap)[2]
             del self._at_s[key]

@@ -18,6 +18,8 @@ from scheduler.core.decision import Decision, Draft
 from scheduler.core.events import (
     Acknowledge,
     Decline,
+    DiskFull,
+    DiskHasRoom,
     Disconnected,
     Elected,
     Event,
@@ -68,9 +70,8 @@ class Engine:
         self.scheduling = Scheduling(self._draft, self.offers, self.groups, self.tasks, settings, chance)
         self.jobs = Jobs(self._draft, self.tasks, self.reconciling, settings)
         self.is_leading = False
-        self.is_registered = False
-        #: ZooKeeper does not say whether we lead: nothing is launched.
-        self.is_suspended = False
+        #: Why nothing new is launched, for people: Mesos is away, ZooKeeper does not say whether we lead, no room.
+        self.holds: dict[str, str] = {"mesos": "The scheduler has no connection to Mesos"}
         #: Why Mesos does not want us any more; a person has to see to it.
         self.master_error: str | None = None
 
@@ -100,8 +101,7 @@ class Engine:
             case Subscribed():
                 self._subscribed(event)
             case Disconnected():
-                self.is_registered = False
-                self.offers.clear()
+                self._disconnected()
             case MasterError(message):
                 self.master_error = message
                 self.counts["master_errors"] += 1
@@ -113,9 +113,15 @@ class Engine:
                 self.is_leading = True
                 self.tasks.resume()
             case Suspended():
-                self.is_suspended = True
+                self.holds["zookeeper"] = (
+                    "The scheduler cannot reach ZooKeeper, and launches nothing until it knows that it still leads"
+                )
             case Resumed():
-                self.is_suspended = False
+                self.holds.pop("zookeeper", None)
+            case DiskFull():
+                self.holds["disk"] = "The scheduler's disk is full, and what it would decide cannot be kept"
+            case DiskHasRoom():
+                self.holds.pop("disk", None)
             case InverseOffers() | RescindInverseOffer():
                 # An agent that is to go says so in its offers, too, and those are avoided. The inverse offer stays
                 # unanswered: nobody has promised to be gone by then.
@@ -131,7 +137,7 @@ class Engine:
         return answer, self._decided()
 
     def _decided(self) -> Decision:
-        if self.is_leading and self.is_registered and not self.is_suspended:
+        if self.is_leading and not self.holds:
             self.scheduling.step(self._draft.now.mono_s)
         return self._draft.take()
 
@@ -157,14 +163,23 @@ class Engine:
     def wake_at_s(self) -> float | None:
         """When ``Woke`` is to be handled, in monotonic seconds; None: something else has to happen first."""
         times = [self.deadlines.next_s, self.offers.next_expiry_s]
-        if self.is_leading and self.is_registered and not self.is_suspended:
+        if self.is_leading and not self.holds:
             times.append(self.scheduling.next_s)
         return min((at_s for at_s in times if at_s is not None), default=None)
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
+    @property
+    def is_registered(self) -> bool:
+        """The master knows us, and we hear it."""
+        return "mesos" not in self.holds
+
+    def _disconnected(self) -> None:
+        self.holds["mesos"] = "The scheduler has no connection to Mesos"
+        self.offers.clear()
+
     def _subscribed(self, event: Subscribed) -> None:
-        self.is_registered = True
+        self.holds.pop("mesos", None)
         self.master_error = None
         self.counts["subscriptions"] += 1
         self.offers.clear()  # offers of a connection end with it
@@ -216,7 +231,7 @@ class Engine:
     def pending_reasons(self) -> Mapping[str, str]:
         """Why each task waits that does, for people."""
         found = {
-            task.task_id: self.scheduling.reason(task, self.is_registered, self.is_suspended)
+            task.task_id: next(iter(self.holds.values()), None) or self.groups.reason(task)
             for task in self.state.with_status([ScheduleStatus.PENDING])
         }
         for task in self.state.with_status([ScheduleStatus.THROTTLED]):

@@ -69,6 +69,14 @@ class Resumed(NamedTuple):
     """ZooKeeper is back, and we lead still."""
 
 
+class DiskFull(NamedTuple):
+    """Nothing can be made durable: nothing new is begun until there is room."""
+
+
+class DiskHasRoom(NamedTuple):
+    """Something could be made durable again."""
+
+
 MesosEvent: TypeAlias = (
     Subscribed
     | Offers
@@ -81,7 +89,7 @@ MesosEvent: TypeAlias = (
     | Disconnected
     | MasterError
 )
-Event: TypeAlias = MesosEvent | Woke | Elected | Suspended | Resumed
+Event: TypeAlias = MesosEvent | Woke | Elected | Suspended | Resumed | DiskFull | DiskHasRoom
 
 Call: TypeAlias = (
     Accept

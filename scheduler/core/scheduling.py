@@ -64,11 +64,3 @@ class Scheduling:
         for offer_id, tasks in placed.items():
             offer: Offer = self._offers.take(offer_id)
             self._draft.ask(Launch((offer,), tuple(tasks)))
-
-    def reason(self, task: Task, is_registered: bool, is_suspended: bool) -> str:
-        """Why it waits, for people."""
-        if not is_registered:
-            return "The scheduler has no connection to Mesos"
-        if is_suspended:
-            return "The scheduler cannot reach ZooKeeper: it launches nothing until it knows that it still leads"
-        return self._groups.reason(task)

@@ -46,5 +46,8 @@ class Store(Protocol):
     def backup(self, path: str) -> None:
         """Write a copy of all that is kept to a new file at *path*, whole or not at all."""
 
+    def compact(self) -> None:
+        """Give back the room that changes of before still take."""
+
     def close(self) -> None:
         """Let it go."""

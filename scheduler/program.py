@@ -1,0 +1,322 @@
+"""The scheduler's one loop: takes what happened, decides, makes it durable, then acts and answers.
+
+One thread owns the engine and the store. Mesos, ZooKeeper and clients are other threads', which only put things into
+the queue; everything that waits there is decided about together, with one commit for all of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+from scheduler.api.backend import Leader, View
+from scheduler.core.commands import Answer, Command, refused
+from scheduler.core.engine import Engine
+from scheduler.core.events import (
+    Action,
+    Call,
+    DiskFull,
+    DiskHasRoom,
+    Elected,
+    Event,
+    Launch,
+    Now,
+    Subscribed,
+    Suspended,
+    Woke,
+)
+from scheduler.store.interface import Fenced, NoSpace, Store, StoreError
+from thermos.formats.aurora_api import ResponseCode
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: So many events share one commit (Aurora: max_status_update_batch_size).
+MAX_BATCH: Final = 1000
+#: How often a full disk is tried again.
+RETRY_DISK_S: Final = 5.0
+#: A client that got no answer for so long is told so.
+ANSWER_S: Final = 60.0
+
+
+class Looking(NamedTuple):
+    """Somebody wants to see something."""
+
+    at: Callable[[View], Any]
+    result: Future[Any]
+
+
+class Asked(NamedTuple):
+    """Somebody wants something done."""
+
+    command: Command
+    result: Future[Answer]
+
+
+class Doing(NamedTuple):
+    """Something for the thread that owns the store: a backup, say."""
+
+    what: Callable[[], Any]
+    result: Future[Any]
+
+
+class Ended(NamedTuple):
+    """The program is to end, and why; *code* is its exit code."""
+
+    code: int
+    reason: str
+
+
+Item = Event | Looking | Asked | Doing | Ended
+
+
+class Mesos(Protocol):
+    """The connection to the master."""
+
+    def start(self) -> None: ...
+
+    def call(self, call: Call) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Program:
+    """A scheduler that leads. *accept* makes the call that launches tasks; *connect* the connection to Mesos, from
+    the framework's id (None: we have none yet) and where its events go."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        connect: Callable[[str | None, Callable[[Event], None]], Mesos],
+        accept: Callable[[Launch], Call],
+        *,
+        leader: Callable[[], Leader],
+        backup: Callable[[], str],
+        backups: Callable[[], tuple[str, ...]],
+        wall: Callable[[], float] = time.time,
+        mono: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.engine = engine
+        self._store = store
+        self._connect = connect
+        self._accept = accept
+        self._leader = leader
+        self._backup = backup
+        self._backups = backups
+        self._wall = wall
+        self._mono = mono
+        self._queue: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._mesos: Mesos | None = None
+        self._retry_disk_at_s: float | None = None
+        self.commits = 0
+        self.commit_s = 0.0
+        #: More figures, of whoever has them: name → number.
+        self.more_metrics: list[Callable[[], Mapping[str, float]]] = []
+
+    # -- from other threads --------------------------------------------------------------------------------------------
+
+    def tell(self, item: Item) -> None:
+        """Put something into the queue."""
+        self._queue.put(item)
+
+    def look(self, at: Callable[[View], T]) -> T:
+        """What *at* makes of the state, on the thread that owns it."""
+        result: Future[T] = Future()
+        self._queue.put(Looking(at, result))
+        return result.result(ANSWER_S)
+
+    def command(self, command: Command) -> Answer:
+        """Do it; durable when this returns."""
+        result: Future[Answer] = Future()
+        self._queue.put(Asked(command, result))
+        return result.result(ANSWER_S)
+
+    def leader(self) -> Leader:
+        return self._leader()
+
+    def backup(self) -> str:
+        return self._do(self._backup)
+
+    def backups(self) -> tuple[str, ...]:
+        return self._do(self._backups)
+
+    def snapshot(self) -> None:
+        self._do(self._store.compact)
+
+    def _do(self, what: Callable[[], T]) -> T:
+        result: Future[T] = Future()
+        self._queue.put(Doing(what, result))
+        return result.result(ANSWER_S)
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> Ended:
+        """Lead, until something ends that; says what."""
+        self._mesos = self._connect(self.engine.state.framework_id, self.tell)
+        try:
+            self._turn([Elected()])
+            self._mesos.start()
+            while True:
+                ended = self._turn(self._take())
+                if ended is not None:
+                    return ended
+        except Fenced as error:
+            return Ended(error.exit_code, str(error))
+        except StoreError as error:
+            return Ended(error.exit_code, f"{error}: what was not yet written will be told by Mesos again")
+        finally:
+            self._mesos.close()
+
+    def _take(self) -> list[Item]:
+        """What waits, at least one thing; Woke if nothing came before it was time."""
+        wake_at_s = self.engine.wake_at_s
+        if self._retry_disk_at_s is not None:
+            wake_at_s = min(self._retry_disk_at_s, wake_at_s or self._retry_disk_at_s)
+        try:
+            if wake_at_s is None:
+                items = [self._queue.get()]
+            else:
+                items = [self._queue.get(timeout=max(0.0, wake_at_s - self._mono()))]
+            while len(items) < MAX_BATCH:
+                items.append(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+        else:
+            return items
+        wake_at_s = self.engine.wake_at_s
+        if wake_at_s is not None and wake_at_s <= self._mono():
+            items.append(Woke())
+        return items
+
+    def _now(self) -> Now:
+        return Now(int(self._wall() * 1000), self._mono())
+
+    def _turn(self, items: list[Item]) -> Ended | None:
+        """Decide about *items*, make that durable, act. Who only looks sees what is durable."""
+        changes: list[Any] = []
+        actions: list[Action] = []
+        answers: list[tuple[Future[Answer], Answer]] = []
+        lookers: list[Looking] = []
+        doers: list[Doing] = []
+        if self._retry_disk_at_s is not None and self._retry_disk_at_s <= self._mono():
+            items.append(DiskHasRoom())
+            self._retry_disk_at_s = None
+        for item in items:
+            if isinstance(item, Looking):
+                lookers.append(item)
+            elif isinstance(item, Asked):
+                try:
+                    answer, decision = self.engine.command(item.command, self._now())
+                except Exception as error:  # noqa: BLE001  # one client's request must not end the scheduler
+                    log.exception("a fault of ours in %s", type(item.command).__name__)
+                    item.result.set_exception(error)
+                    return Ended(101, f"a fault of ours, {error!r}, in {item.command!r}")
+                answers.append((item.result, answer))
+                changes += decision.changes
+                actions += decision.actions
+            elif isinstance(item, Doing):
+                doers.append(item)
+            elif isinstance(item, Ended):
+                return item
+            else:
+                self._note(item)
+                decision = self.engine.handle(item, self._now())
+                changes += decision.changes
+                actions += decision.actions
+        if changes:
+            began_s = self._mono()
+            try:
+                self._store.commit(changes)
+            except NoSpace as error:
+                self._no_space(error, answers)
+                actions, answers = list(self.engine.undo(self._now()).actions), []
+            self.commits += 1
+            self.commit_s += self._mono() - began_s
+        self.engine.committed()
+        for action in actions:
+            self._act(action)
+        for future, answer in answers:
+            future.set_result(answer)
+        for doer in doers:
+            self._answer(doer.result, doer.what)
+        for looker in lookers:
+            view = self.view()
+            self._answer(looker.result, lambda looker=looker, view=view: looker.at(view))  # type: ignore[misc]
+        return None
+
+    def _no_space(self, error: NoSpace, answers: list[tuple[Future[Answer], Answer]]) -> None:
+        log.error("%s", error)
+        self.engine.handle(DiskFull(), self._now())
+        self._retry_disk_at_s = self._mono() + RETRY_DISK_S
+        for future, _ in answers:
+            future.set_result(refused(str(error), code=ResponseCode.ERROR_TRANSIENT))
+
+    def _act(self, action: Action) -> None:
+        assert self._mesos is not None
+        self._mesos.call(self._accept(action) if isinstance(action, Launch) else action)
+
+    @staticmethod
+    def _answer(future: Future[Any], what: Callable[[], Any]) -> None:
+        try:
+            result = what()
+        except Exception as error:  # noqa: BLE001  # whoever asked gets it, and goes on from there
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def _note(self, event: Event) -> None:
+        """Write what an operator would want to find in the log."""
+        if isinstance(event, Subscribed):
+            log.info("registered with the Mesos master %s as framework %s", event.master, event.framework_id)
+        elif isinstance(event, Suspended):
+            log.warning("ZooKeeper cannot be reached: nothing is launched until it is back")
+        elif type(event).__name__ in ("Disconnected", "MasterError", "Failure"):
+            log.warning("%s", event)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """All there is to see, now; for the thread of the loop."""
+        return View(
+            state=self.engine.state,
+            offers=self.engine.offers,
+            settings=self.engine.settings,
+            pending_reasons=_Lazily(self.engine.pending_reasons),
+            metrics=_Lazily(self._metrics),
+            wall_ms=int(self._wall() * 1000),
+        )
+
+    def _metrics(self) -> Mapping[str, float]:
+        found = dict(self.engine.metrics())
+        found["scheduler_log_native_append_events"] = self.commits
+        found["scheduler_log_native_append_nanos_total"] = int(self.commit_s * 1e9)
+        for more in self.more_metrics:
+            found.update(more())
+        return found
+
+
+class _Lazily(Mapping[str, Any]):
+    """A mapping that is only made when somebody looks into it."""
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        self._make = make
+        self._made: Mapping[str, Any] | None = None
+
+    def _get(self) -> Mapping[str, Any]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __getitem__(self, key: str) -> Any:
+        return self._get()[key]
+
+    def __iter__(self) -> Any:
+        return iter(self._get())
+
+    def __len__(self) -> int:
+        return len(self._get())
