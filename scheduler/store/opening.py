@@ -1,0 +1,28 @@
+"""Which store a URL means."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from scheduler.store.interface import Store, StoreError
+from scheduler.store.sqlite import SqliteStore
+
+_FORMS = "a path, sqlite:///absolute/path, or postgresql://user@host/database"
+
+
+def open_store(url: str) -> Store:
+    """The store at *url*: a path or ``sqlite:///path`` for a file, ``postgresql://…`` for a shared database.
+
+    Made if it is not there (a PostgreSQL database is not). Raises StoreError, NewerSchema.
+    """
+    scheme, colon, _ = url.partition("://")
+    if not colon:
+        if not url:
+            raise StoreError(f"no store is named; it can be {_FORMS}")
+        return SqliteStore(url)
+    if scheme == "sqlite":
+        parts = urlsplit(url)
+        if parts.netloc or parts.query or len(parts.path) < 2:
+            raise StoreError(f"{url}: a file's URL has three slashes and nothing else, as in sqlite:///var/lib/x.db")
+        return SqliteStore(unquote(parts.path))
+    raise StoreError(f"{url}: no store is called {scheme}; it can be {_FORMS}")

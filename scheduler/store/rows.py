@@ -1,0 +1,326 @@
+"""How what is kept becomes rows, and rows become what is kept. Both databases have these tables.
+
+Each table has a number that says in which order its rows came, a key and a body. Keys are readable text, and ASCII
+whatever the name holds, so that every database takes them. Small values are compact JSON (``body`` is text); what
+travels as Thrift stays Thrift in its binary protocol (``body`` is bytes). A task's row names its configuration by
+digest; ``configs`` holds each once. In JSON and in Thrift a field is added at the end, never retyped or reused;
+anything else raises ``SCHEMA_VERSION``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from scheduler.core.changes import (
+    Change,
+    DropCronJob,
+    DropHost,
+    DropMaintenance,
+    DropQuota,
+    DropTask,
+    DropUpdate,
+    PutCronJob,
+    PutFramework,
+    PutHost,
+    PutMaintenance,
+    PutQuota,
+    PutTask,
+    PutUpdate,
+)
+from scheduler.model import Config, Host, JobKey, Resources, Task, TaskEvent, config_of, encode_config
+from scheduler.states import ScheduleStatus
+from scheduler.store.interface import StoreError
+from thermos.formats.assigned_task import TASK_CONFIG
+from thermos.formats.aurora_api import HOST_MAINTENANCE_REQUEST, JOB_CONFIGURATION, JOB_UPDATE_DETAILS
+from thermos.formats.thrift_binary import StructType, ThriftError, decode_struct, encode_struct
+
+#: Of the tables and of what is in them.
+SCHEMA_VERSION: Final = 1
+
+#: Names in ``meta``. ``commits`` counts them, so that one whose outcome was lost can be looked for.
+META: Final = ("schema_version", "epoch", "commits", "framework_id")
+
+#: Tables in the order in which they are loaded, and whether their bodies are text.
+TABLES: Final[Mapping[str, bool]] = {
+    "tasks": True,
+    "cron_jobs": False,
+    "quotas": True,
+    "hosts": True,
+    "updates": False,
+    "maintenance": False,
+}
+
+#: Of damaged rows, so many are named.
+_NAMED: Final = 10
+
+_STATUS: Final = {status.value: status for status in ScheduleStatus}
+_to_json: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+Body = str | bytes
+
+
+class TaskRow(NamedTuple):
+    """A row of ``tasks``."""
+
+    key: str
+    config: str
+    body: str
+
+
+class Batch(NamedTuple):
+    """Changes as rows: first what goes, then what comes, in this order."""
+
+    framework_id: str | None
+    #: Table → keys of rows that go; some may come again, and are then the last of their table.
+    drops: dict[str, dict[str, None]]
+    tasks: dict[str, TaskRow]
+    #: Other table → key → body.
+    puts: dict[str, dict[str, Body]]
+    #: Configurations of those tasks.
+    configs: dict[str, Config]
+
+
+class Damaged(StoreError):
+    """Rows that cannot be read; names them. Nobody should go on without what they held."""
+
+    def __init__(self, where: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        shown = "\n  ".join(problems[:_NAMED])
+        more = f"\n  and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        super().__init__(
+            f"{where} holds {len(problems)} rows that cannot be read:\n  {shown}{more}\n"
+            "restore a backup (`aurora-scheduler restore BACKUP`), or delete these rows with the database's own tool "
+            "if what they held may be forgotten"
+        )
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+def key_of(*names: str) -> str:
+    """The key of what is called so. One name that is plain is its own key; anything else is JSON."""
+    if len(names) == 1:
+        name = names[0]
+        if name.isascii() and name.isprintable() and not name.startswith(('"', "[")):
+            return name
+        return _to_json(name)
+    return _to_json(names)
+
+
+def names_of(key: str) -> list[str]:
+    """The other way round. Raises ValueError."""
+    if not key.startswith(('"', "[")):
+        return [key]
+    found = json.loads(key)
+    names = [found] if isinstance(found, str) else found
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("its key is no list of names")
+    return names
+
+
+# -- changes → rows ----------------------------------------------------------------------------------------------------
+
+
+def encode_task(task: Task) -> str:
+    """The body of a task's row: all but its id and configuration."""
+    return _to_json((
+        task.instance, task.status, task.events, task.agent_id, task.host, task.ports, task.failure_count,
+        task.times_partitioned, task.ancestor_id,
+    ))  # fmt: skip
+
+
+def encode_host(host: Host) -> str:
+    """The body of a host's row."""
+    return _to_json((host.agent_id, host.mode, [(name, sorted(values)) for name, values in host.attributes]))
+
+
+def batch_of(changes: Iterable[Change]) -> Batch:
+    """What *changes*, made one after the other, leave of each row that they touch."""
+    framework_id: str | None = None
+    drops: dict[str, dict[str, None]] = {}
+    tasks: dict[str, TaskRow] = {}
+    puts: dict[str, dict[str, Body]] = {}
+    configs: dict[str, Config] = {}
+
+    def put(table: str, key: str, body: Body) -> None:
+        puts.setdefault(table, {})[key] = body
+
+    def drop(table: str, key: str) -> None:
+        drops.setdefault(table, {})[key] = None
+        puts.get(table, {}).pop(key, None)
+
+    for change in changes:
+        match change:
+            case PutTask(task):
+                key = key_of(task.task_id)
+                tasks[key] = TaskRow(key, task.config.digest, encode_task(task))
+                configs[task.config.digest] = task.config
+            case DropTask(task_id):
+                drop("tasks", key_of(task_id))
+                tasks.pop(key_of(task_id), None)
+            case PutFramework(new_id):
+                framework_id = new_id
+            case PutCronJob(job, cron_job):
+                put("cron_jobs", key_of(*job), encode_struct(JOB_CONFIGURATION, cron_job))
+            case DropCronJob(job):
+                drop("cron_jobs", key_of(*job))
+            case PutQuota(role, quota):
+                put("quotas", key_of(role), _to_json(quota))
+            case DropQuota(role):
+                drop("quotas", key_of(role))
+            case PutHost(host):
+                put("hosts", key_of(host.name), encode_host(host))
+            case DropHost(name):
+                drop("hosts", key_of(name))
+            case PutUpdate(job, update_id, details):
+                put("updates", key_of(*job, update_id), encode_struct(JOB_UPDATE_DETAILS, details))
+            case DropUpdate(job, update_id):
+                drop("updates", key_of(*job, update_id))
+            case PutMaintenance(request):
+                put("maintenance", key_of(request.host or ""), encode_struct(HOST_MAINTENANCE_REQUEST, request))
+            case DropMaintenance(host_name):
+                drop("maintenance", key_of(host_name))
+    used = {row.config for row in tasks.values()}
+    return Batch(framework_id, drops, tasks, puts, {digest: configs[digest] for digest in configs if digest in used})
+
+
+# -- rows → changes ----------------------------------------------------------------------------------------------------
+
+
+def _decode(struct: StructType, body: bytes) -> Any:
+    value, end = decode_struct(struct, body, 0)
+    if end != len(body):
+        raise ThriftError(f"{len(body) - end} bytes follow the {struct.name}", end)
+    return value
+
+
+def decode_config(body: bytes) -> Config:
+    """The configuration that a row of ``configs`` holds. Raises ValueError."""
+    return config_of(_decode(TASK_CONFIG, body))
+
+
+def _task(task_id: str, config: Config, body: str, shared: Callable[[str | None], str | None]) -> Task:
+    instance, status, events, agent_id, host, ports, failures, partitioned, ancestor_id = json.loads(body)
+    if not events:
+        raise ValueError("it has no events")
+    return Task(
+        task_id,
+        instance,
+        config,
+        _STATUS[status],
+        tuple([TaskEvent(at, _STATUS[event], shared(text), shared(by)) for at, event, text, by in events]),
+        shared(agent_id),
+        shared(host),
+        tuple([(name, port) for name, port in ports]),
+        failures,
+        partitioned,
+        ancestor_id,
+    )
+
+
+def _cron_job(key: str, body: bytes) -> Change:
+    role, environment, name = names_of(key)
+    return PutCronJob(JobKey(role, environment, name), _decode(JOB_CONFIGURATION, body))
+
+
+def _quota(key: str, body: str) -> Change:
+    (role,) = names_of(key)
+    return PutQuota(role, Resources(*json.loads(body)))
+
+
+def _host(key: str, body: str) -> Change:
+    (name,) = names_of(key)
+    agent_id, mode, attributes = json.loads(body)
+    return PutHost(Host(name, agent_id, tuple((of, frozenset(values)) for of, values in attributes), mode))
+
+
+def _update(key: str, body: bytes) -> Change:
+    role, environment, name, update_id = names_of(key)
+    return PutUpdate(JobKey(role, environment, name), update_id, _decode(JOB_UPDATE_DETAILS, body))
+
+
+def _maintenance(_key: str, body: bytes) -> Change:
+    return PutMaintenance(_decode(HOST_MAINTENANCE_REQUEST, body))
+
+
+_READ: Final[Mapping[str, Callable[[str, Any], Change]]] = {
+    "cron_jobs": _cron_job,
+    "quotas": _quota,
+    "hosts": _host,
+    "updates": _update,
+    "maintenance": _maintenance,
+}
+
+#: What a body that is not ours can lead to while it is taken apart.
+_UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+class Reader:
+    """Makes changes of rows, and remembers those that cannot be read; ``finish`` raises then."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._problems: list[str] = []
+        self._configs: dict[str, Config] = {}
+        self._damaged_configs: set[str] = set()
+        self._strings: dict[str, str] = {}
+
+    def _problem(self, table: str, key: str, error: Exception) -> None:
+        reason = f"no value {error}" if isinstance(error, KeyError) else str(error)
+        self._problems.append(f"table {table}, key {key}: {reason}")
+
+    def _shared(self, text: str | None) -> str | None:
+        """Names of hosts, agents and messages come again and again."""
+        return None if text is None else self._strings.setdefault(text, text)
+
+    def configs(self, rows: Iterable[tuple[str, bytes]]) -> None:
+        """Take in all configurations; tasks come after them."""
+        for digest, body in rows:
+            try:
+                config = decode_config(bytes(body))
+            except _UNREADABLE as error:
+                self._problem("configs", digest, error)
+                self._damaged_configs.add(digest)
+            else:
+                self._configs[digest] = config
+
+    def tasks(self, rows: Iterable[tuple[str, str, str]]) -> Iterator[Change]:
+        """Rows of (key, digest, body)."""
+        configs, shared = self._configs, self._shared
+        for key, digest, body in rows:
+            config = configs.get(digest)
+            if config is None:
+                if digest not in self._damaged_configs:
+                    self._problem("tasks", key, ValueError(f"its configuration {digest} is not there"))
+                continue
+            try:
+                (task_id,) = names_of(key)
+                task = _task(task_id, config, body, shared)
+            except _UNREADABLE as error:
+                self._problem("tasks", key, error)
+            else:
+                yield PutTask(task)
+
+    def others(self, table: str, rows: Iterable[tuple[str, Body]]) -> Iterator[Change]:
+        """Rows of (key, body) of any other table."""
+        read = _READ[table]
+        for key, body in rows:
+            try:
+                change = read(key, body if isinstance(body, str) else bytes(body))
+            except _UNREADABLE as error:
+                self._problem(table, key, error)
+            else:
+                yield change
+
+    def finish(self) -> None:
+        """Raises Damaged if a row could not be read."""
+        if self._problems:
+            raise Damaged(self._where, self._problems)
+
+
+__all__ = [
+    "META", "SCHEMA_VERSION", "TABLES", "Batch", "Damaged", "Reader", "TaskRow", "batch_of", "decode_config",
+    "encode_config", "encode_host", "encode_task", "key_of", "names_of",
+]  # fmt: skip
