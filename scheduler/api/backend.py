@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from scheduler.core.commands import Answer, Command
-from scheduler.core.offers import OfferBook
 from scheduler.core.settings import Settings
 from scheduler.core.state import State
+
+if TYPE_CHECKING:
+    from scheduler.core.offers import OfferBook
 
 T = TypeVar("T")
 

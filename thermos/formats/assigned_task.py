@@ -244,11 +244,22 @@ def _struct(factory: type, *fields: Field) -> StructType:
     return StructType(factory, fields)
 
 
+#: No amount is larger; thousandths of it are still exact.
+_MOST: Final = 1e12
+
+
+def _number(value: float) -> float:
+    """*value*, if one can calculate with it: neither infinite nor NaN."""
+    if not -_MOST <= value <= _MOST:
+        raise ValueError(f"{value} is no amount")
+    return value
+
+
 JOB_KEY = _struct(JobKey, Field(1, "role", STRING), Field(2, "environment", STRING), Field(3, "name", STRING))
 IDENTITY = _struct(Identity, Field(2, "user", STRING))
 RESOURCE = _struct(
     Resource,
-    Field(1, "num_cpus", DOUBLE),
+    Field(1, "num_cpus", DOUBLE, convert=_number),
     Field(2, "ram_mb", I64),
     Field(3, "disk_mb", I64),
     Field(4, "named_port", STRING),
@@ -282,7 +293,9 @@ _CONTAINER = _struct(
     Container, Field(1, "mesos", STRUCT, _MESOS_CONTAINER), Field(2, "docker", STRUCT, _DOCKER_CONTAINER)
 )
 _PARTITION_POLICY = _struct(PartitionPolicy, Field(1, "reschedule", BOOL), Field(2, "delay_secs", I64))
-_PERCENTAGE = _struct(PercentageSlaPolicy, Field(1, "percentage", DOUBLE), Field(2, "duration_secs", I64))
+_PERCENTAGE = _struct(
+    PercentageSlaPolicy, Field(1, "percentage", DOUBLE, convert=_number), Field(2, "duration_secs", I64)
+)
 _COUNT = _struct(CountSlaPolicy, Field(1, "instances", I64), Field(2, "duration_secs", I64))
 _COORDINATOR = _struct(CoordinatorSlaPolicy, Field(1, "coordinator_url", STRING), Field(2, "status_key", STRING))
 SLA_POLICY = _struct(

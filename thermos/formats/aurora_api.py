@@ -7,7 +7,7 @@ Of ``storage.thrift`` there is what a backup of Aurora's scheduler holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum, IntEnum
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -684,8 +684,16 @@ class Method(NamedTuple):
     arguments: tuple[Field, ...]
 
 
-def _each(kind: Callable[[Any], Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    return lambda items: tuple(kind(item) for item in items)
+class Each:
+    """Converts every item of a list or set to *kind*."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: type[IntEnum]) -> None:
+        self.kind = kind
+
+    def __call__(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(self.kind(item) for item in items)
 
 
 _ATTRIBUTE: Final = StructType(
@@ -821,7 +829,7 @@ TASK_QUERY: Final = StructType(
         Field(9, "environment", STRING),
         Field(2, "job_name", STRING),
         Field(4, "task_ids", SET, of=STRING),
-        Field(5, "statuses", SET, of=I32, convert=_each(ScheduleStatus)),
+        Field(5, "statuses", SET, of=I32, convert=Each(ScheduleStatus)),
         Field(7, "instance_ids", SET, of=I32),
         Field(10, "slave_hosts", SET, of=STRING),
         Field(11, "job_keys", SET, JOB_KEY, of=STRUCT),
@@ -988,7 +996,7 @@ JOB_UPDATE_QUERY: Final = StructType(
         Field(8, "key", STRUCT, JOB_UPDATE_KEY),
         Field(3, "job_key", STRUCT, JOB_KEY),
         Field(4, "user", STRING),
-        Field(5, "update_statuses", SET, of=I32, convert=_each(JobUpdateStatus)),
+        Field(5, "update_statuses", SET, of=I32, convert=Each(JobUpdateStatus)),
         Field(6, "offset", I32),
         Field(7, "limit", I32),
     ],

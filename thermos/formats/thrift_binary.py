@@ -172,7 +172,7 @@ def decode_struct(struct: StructType, data: bytes, offset: int, depth: int = 0) 
                 value, offset = _items(field, data, offset, depth)
             else:
                 raise ThriftError(f"no decoding for Thrift type {kind}", offset)
-            if field.convert is not None:
+            if field.convert is not None and value is not None:
                 try:
                     value = field.convert(value)
                 except ValueError as error:
