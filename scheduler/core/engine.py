@@ -18,9 +18,9 @@ from scheduler.core.decision import Decision, Draft
 from scheduler.core.events import (
     Acknowledge,
     Decline,
+    Disconnected,
     DiskFull,
     DiskHasRoom,
-    Disconnected,
     Elected,
     Event,
     Failure,

@@ -33,6 +33,43 @@ from thermos.formats.mesos_v1_scheduler import (
     Update,
 )
 
+__all__ = [
+    "Accept",
+    "AcceptInverseOffers",
+    "Acknowledge",
+    "Action",
+    "Call",
+    "Decline",
+    "DeclineInverseOffers",
+    "Disconnected",
+    "DiskFull",
+    "DiskHasRoom",
+    "Elected",
+    "Event",
+    "Failure",
+    "InverseOffers",
+    "Kill",
+    "Launch",
+    "MasterError",
+    "MesosEvent",
+    "Message",
+    "Now",
+    "Offer",
+    "Offers",
+    "Reconcile",
+    "Rescind",
+    "RescindInverseOffer",
+    "Resumed",
+    "Revive",
+    "SendMessage",
+    "Shutdown",
+    "Subscribed",
+    "Suppress",
+    "Suspended",
+    "Update",
+    "Woke",
+]
+
 
 class Now(NamedTuple):
     """The time of a decision. Records carry *wall_ms*; deadlines count *mono_s*."""
@@ -104,6 +141,7 @@ Call: TypeAlias = (
     | Reconcile
     | SendMessage
 )
+
 
 class Launch(NamedTuple):
     """Accept *offers*, all of one agent, for *tasks*, which are ASSIGNED to it; what is left is given back."""

@@ -22,14 +22,21 @@ class Reconciling:
         self._schedule: reconcile.Schedule | None = None
         #: Not yet asked about, last batch first.
         self._batches: list[tuple[tuple[str, str | None], ...]] = []
+        #: When the next batch, or what follows the last one, may be sent.
+        self._batch_at_s = 0.0
+        #: After a registration: an implicit round follows the explicit one.
+        self._is_implicit_next = False
         self.counts: Counter[str] = Counter({"reconciliation_explicit_runs": 0, "reconciliation_implicit_runs": 0})
 
     def registered(self) -> None:
-        """Mesos has us again: what it told meanwhile is lost, so both are due soon."""
-        self._batches.clear()
-        self._schedule = reconcile.first(self._draft.now.mono_s, self._settings)
+        """Mesos has us again, and what it told meanwhile may be lost: ask for both at once, one after the other."""
+        now_s = self._draft.now.mono_s
+        if self._schedule is None:
+            self._schedule = reconcile.first(now_s, self._settings)
+        else:
+            self._schedule = reconcile.registered_again(self._schedule, now_s, self._settings)
+        self._is_implicit_next = True
         self.ask_explicitly()
-        self._set()
 
     def ask_explicitly(self, batch_size: int | None = None) -> int:
         """Begin a round about all that should be on an agent; gives how many tasks that are."""
@@ -38,8 +45,11 @@ class Reconciling:
         self._batches = reconcile.batches(tasks, size)
         self._batches.reverse()
         self.counts["reconciliation_explicit_runs"] += 1
+        now_s = self._draft.now.mono_s
+        takes_s = reconcile.explicit_takes_s(len(tasks), size, self._settings)
+        if self._schedule is not None:
+            self._schedule = reconcile.after_explicit(self._schedule, now_s, takes_s, self._settings)
         self._next_batch()
-        self._set()
         return len(tasks)
 
     def ask_implicitly(self) -> None:
@@ -50,30 +60,32 @@ class Reconciling:
     def _next_batch(self) -> None:
         if self._batches:
             self._draft.ask(Reconcile(self._batches.pop()))
+            self._batch_at_s = self._draft.now.mono_s + self._settings.reconciliation_explicit_batch_interval_s
+        elif self._is_implicit_next:
+            self._is_implicit_next = False
+            self.ask_implicitly()
+        self.resume()
 
     def due(self, is_registered: bool) -> None:
         """Something of it is due."""
+        now_s = self._draft.now.mono_s
         if self._schedule is None or not is_registered:
             return
-        now_s = self._draft.now.mono_s
-        if self._batches:
+        if self._is_under_way and self._batch_at_s <= now_s:
             self._next_batch()
         if self._schedule.explicit_at_s <= now_s:
             self.ask_explicitly()
-            self._schedule = reconcile.after_explicit(self._schedule, now_s, self._settings)
         if self._schedule.implicit_at_s <= now_s:
             self.ask_implicitly()
             self._schedule = reconcile.after_implicit(self._schedule, now_s, self._settings)
-        self._set()
+        self.resume()
+
+    @property
+    def _is_under_way(self) -> bool:
+        return bool(self._batches) or self._is_implicit_next
 
     def resume(self) -> None:
-        """The deadlines were cleared: set ours again."""
-        self._set()
-
-    def _set(self) -> None:
-        if self._schedule is None:
-            return
-        at_s = min(self._schedule.explicit_at_s, self._schedule.implicit_at_s)
-        if self._batches:
-            at_s = min(at_s, self._draft.now.mono_s + self._settings.reconciliation_explicit_batch_interval_s)
-        self._deadlines.set(Due.RECONCILE, None, at_s)
+        """Set the deadline of what comes next; also after deadlines were cleared."""
+        if self._schedule is not None:
+            at_s = min(self._schedule.due_s, self._batch_at_s) if self._is_under_way else self._schedule.due_s
+            self._deadlines.set(Due.RECONCILE, None, at_s)

@@ -56,7 +56,7 @@ class Scheduling:
             self.counts["schedule_attempts_fired"] += 1
             result = place(group.config, tasks, self._offers, state, self._settings, now_s, self._chance)
             for one in result.placements:
-                task = self._tasks.assign(state.tasks[one.task_id], one.agent_id, one.host, one.ports)
+                task = self._tasks.assign(state.tasks[one.task_id], one.agent_id, one.host, dict(one.ports))
                 placed.setdefault(one.offer_id, []).append(task)
             if not result.placements:
                 self.counts["schedule_attempts_no_match"] += 1

@@ -6,7 +6,7 @@ The rules are :mod:`scheduler.core.lifecycle`'s; here they are carried out on th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from scheduler.core import lifecycle, throttle
@@ -53,15 +53,8 @@ class Tasks:
         """A new task of that instance, PENDING."""
         config = self._state.interned(config)
         now = self._draft.now
-        task = lifecycle.created(
-            lifecycle.task_id(config.job, instance, self._fresh()),
-            instance,
-            config,
-            ScheduleStatus.PENDING,
-            now.wall_ms,
-            None,
-            self._settings.hostname,
-        )
+        task_id = lifecycle.task_id(config.job, instance, self._fresh())
+        task = lifecycle.create(task_id, instance, config, now.wall_ms, self._settings.hostname)
         self._put(None, task)
         return task
 
@@ -86,11 +79,9 @@ class Tasks:
             self.forget(task)
         return moved.is_legal
 
-    def assign(self, task: Task, agent_id: str, host: str, ports: Sequence[tuple[str, int]]) -> Task:
+    def assign(self, task: Task, agent_id: str, host: str, ports: Mapping[str, int]) -> Task:
         """It is to run there; gives it as it is now."""
-        assigned = lifecycle.assign(
-            task, agent_id, host, tuple(ports), self._draft.now.wall_ms, self._settings.hostname
-        )
+        assigned = lifecycle.assign(task, agent_id, host, ports, self._draft.now.wall_ms, self._settings.hostname)
         self._put(task, assigned)
         return assigned
 

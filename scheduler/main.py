@@ -1,0 +1,105 @@
+"""``aurora-scheduler``: reads the command line, opens the store, waits to lead, and runs the loop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+from scheduler.options import Options, OptionsInvalid, add_flags, options_of
+from thermos.errors import ExitCode, ThermosError
+
+_DESCRIPTION = """The lean scheduler: takes jobs from the aurora client, places their tasks on Mesos, restarts and
+reconciles them, and explains what it does on its pages. All that it must not forget is in its store before Mesos hears
+of it: it may be killed at any moment."""
+
+_EXAMPLE = """examples:
+  aurora-scheduler --local
+      everything on this machine, without a cluster: for trying out
+  aurora-scheduler --cluster-name west --mesos-master-address zk://zk1:2181/mesos \\
+      --zk-endpoints zk1:2181 --store /var/lib/aurora/scheduler.db --backup-dir /var/lib/aurora/backups \\
+      --thermos-executor-path /usr/share/aurora/thermos_executor.pex
+  aurora-scheduler import scheduler-backup-2026-01-31-12-00 --store /var/lib/aurora/scheduler.db --dry-run
+      what a backup of Aurora's own scheduler holds; without --dry-run it becomes the store
+
+exit codes:
+    0  it was asked to end
+    2  the command line is wrong
+    3  the configuration cannot be used; all that is wrong with it is said
+  101  a fault of ours, or of the store
+  103  another scheduler leads now
+  108  the store was written by a newer version
+  110  no space left
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command."""
+    parser = argparse.ArgumentParser(
+        prog="aurora-scheduler",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="say which version this is")
+    parser.add_argument("--local", action="store_true", help="with a Mesos of its own, on this machine alone")
+    parser.add_argument("--local-dir", metavar="DIR", help="where that keeps everything (default: ./aurora-local)")
+    parser.add_argument("--verbose", "-v", action="store_true", help="log more")
+    add_flags(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="instead of running")
+    bring = commands.add_parser("import", help="take over what Aurora's scheduler kept, from a backup of it")
+    bring.add_argument("backup", help="the backup's file")
+    bring.add_argument("--dry-run", action="store_true", help="say what is in it, and change nothing")
+    bring.add_argument("--store", default=argparse.SUPPRESS, help="what is to hold it; must be empty or new")
+    again = commands.add_parser("restore", help="make a backup of ours the store again")
+    again.add_argument("backup", help="the backup's file")
+    again.add_argument("--store", default=argparse.SUPPRESS, help="what is to hold it")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line *argv* (default: the process's own); gives the exit code."""
+    args = build_parser().parse_args(argv)
+    if args.version:
+        from thermos import __version__
+
+        print(f"aurora-scheduler {__version__}")
+        return ExitCode.OK
+    logging.basicConfig(
+        level=logging.DEBUG if args.verbose else logging.INFO,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("kazoo").setLevel(logging.WARNING)
+    try:
+        if args.command is not None:
+            from scheduler import moving
+
+            return moving.bring_in(args) if args.command == "import" else moving.restore(args)
+        options = options_of(args, socket.getfqdn())
+        return _run(options, args.local_dir)
+    except OptionsInvalid as error:
+        print(f"aurora-scheduler: {error}", file=sys.stderr)
+        return 3
+    except ThermosError as error:
+        print(f"aurora-scheduler: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+
+
+def _run(options: Options, local_dir: str | None) -> int:
+    from scheduler.service import Service
+
+    service = Service(options, local_dir)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: service.stop(f"signal {signal.Signals(number).name}"))
+    return service.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

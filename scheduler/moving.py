@@ -1,0 +1,49 @@
+"""``aurora-scheduler import`` and ``restore``: a backup becomes the store, while no scheduler runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from scheduler.store.backups import restore_into
+from scheduler.store.opening import open_store
+from scheduler.store.snapshot_import import read_snapshot
+from thermos.errors import ExitCode, ThermosError
+
+
+
+class NotEmpty(ThermosError):
+    """The store holds something already."""
+
+    exit_code = ExitCode.REFUSED
+
+
+def bring_in(args: argparse.Namespace) -> int:
+    """Take over a backup of Aurora's scheduler, or only say what is in it."""
+    found = read_snapshot(args.backup)
+    print(f"{args.backup} holds:")
+    for what, count in found.counts.items():
+        print(f"  {count:>8}  {what}")
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if args.dry_run:
+        print("Nothing was changed.")
+        return ExitCode.OK
+    store = open_store(args.store)
+    try:
+        if any(True for _ in store.load()):
+            raise NotEmpty(f"{args.store} holds something already: import into a new store, or move that one away")
+        store.lead()
+        # One commit: a store that holds half of a cluster would have the other half's tasks killed.
+        store.commit(found.changes)
+    finally:
+        store.close()
+    print(f"{args.store} holds it now. Start the scheduler with it: running tasks are taken over, not restarted.")
+    return ExitCode.OK
+
+
+def restore(args: argparse.Namespace) -> int:
+    """Make a backup the store."""
+    count = restore_into(args.backup, args.store)
+    print(f"{args.store} holds {count} tasks of {args.backup} now.")
+    return ExitCode.OK
