@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.support.lab import Lab
-from tests.support.nursery import Nursery
+from tests.support.nursery import Nursery, state_of
 from thermos.core.state import RunnerState
 from thermos.errors import IllegalMove
 from thermos.formats import paths
@@ -192,7 +192,7 @@ def _processes(lab: Lab, nursery: Nursery, bystanders: tuple[int, ...]) -> Itera
     cookie = (header.cookie or "").encode()
     sessions = {record.coordinator_pid for record in lab.told_by_coordinators() if record.coordinator_pid}
     for stat in proc.snapshot():
-        if stat.state in ("Z", "X") or stat.pid in left:
+        if stat.pid in left or state_of(stat.pid) in "ZX?":  # killed, and not yet gone, counts as gone
             continue
         carried = proc.environ_value(stat.pid, COOKIE_NAME.encode())
         if carried is not None and carried.startswith(cookie):

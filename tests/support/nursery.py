@@ -97,7 +97,7 @@ class Nursery:
     def left(self) -> list[int]:
         """Everything below us that was not there before and lives, zombies not counted."""
         self.reap()
-        return [pid for pid in descendants(os.getpid()) if pid not in self._before and _state(pid) not in "ZX?"]
+        return [pid for pid in descendants(os.getpid()) if pid not in self._before and state_of(pid) not in "ZX?"]
 
     def close(self) -> None:
         """End everything that is left, and reap it."""
@@ -156,7 +156,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def _state(pid: int) -> str:
+def state_of(pid: int) -> str:
     """Field 3 of /proc/PID/stat; X also for one that is on its way out and runs nothing of its own any more."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
