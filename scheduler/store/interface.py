@@ -44,7 +44,7 @@ class Store(Protocol):
         """Make *changes* durable, all or none, before returning. Raises Fenced, NoSpace, StoreError."""
 
     def backup(self, path: str) -> None:
-        """Write a copy of all that is kept to a new file at *path*, whole or not at all."""
+        """Write a copy of all that is kept to a new file at *path*, whole or not at all. Any thread may."""
 
     def compact(self) -> None:
         """Give back the room that changes of before still take."""

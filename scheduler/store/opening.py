@@ -10,10 +10,11 @@ from scheduler.store.sqlite import SqliteStore
 _FORMS = "a path, sqlite:///absolute/path, or postgresql://user@host/database"
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, backup_dir: str | None = None) -> Store:
     """The store at *url*: a path or ``sqlite:///path`` for a file, ``postgresql://…`` for a shared database.
 
-    Made if it is not there (a PostgreSQL database is not). Raises StoreError, NewerSchema.
+    Made if it is not there (the database itself is not). *backup_dir*: where a backup of a PostgreSQL database goes
+    before it is brought to a new schema; a file's goes beside it. Raises StoreError, NewerSchema.
     """
     scheme, colon, _ = url.partition("://")
     if not colon:
@@ -25,4 +26,12 @@ def open_store(url: str) -> Store:
         if parts.netloc or parts.query or len(parts.path) < 2:
             raise StoreError(f"{url}: a file's URL has three slashes and nothing else, as in sqlite:///var/lib/x.db")
         return SqliteStore(unquote(parts.path))
-    raise StoreError(f"{url}: no store is called {scheme}; it can be {_FORMS}")
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from scheduler.store.postgres import PostgresStore
+        except ImportError as error:
+            raise StoreError(
+                f"a store at {scheme}:// needs the package psycopg ({error}): pip install 'thermos[postgresql]'"
+            ) from None
+        return PostgresStore(url, backup_dir)
+    raise StoreError(f"{scheme}://: no store is called so; it can be {_FORMS}")

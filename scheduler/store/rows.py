@@ -31,7 +31,7 @@ from scheduler.core.changes import (
 )
 from scheduler.model import Config, Host, JobKey, Resources, Task, TaskEvent, config_of, encode_config
 from scheduler.states import ScheduleStatus
-from scheduler.store.interface import StoreError
+from scheduler.store.interface import NewerSchema, StoreError
 from thermos.formats.assigned_task import TASK_CONFIG
 from thermos.formats.aurora_api import HOST_MAINTENANCE_REQUEST, JOB_CONFIGURATION, JOB_UPDATE_DETAILS
 from thermos.formats.thrift_binary import StructType, ThriftError, decode_struct, encode_struct
@@ -39,8 +39,8 @@ from thermos.formats.thrift_binary import StructType, ThriftError, decode_struct
 #: Of the tables and of what is in them.
 SCHEMA_VERSION: Final = 1
 
-#: Names in ``meta``. ``commits`` counts them, so that one whose outcome was lost can be looked for.
-META: Final = ("schema_version", "epoch", "commits", "framework_id")
+#: What ``meta`` says of a new store. ``commits`` counts them, so that one whose outcome was lost can be looked for.
+NEW_META: Final[Mapping[str, str]] = {"schema_version": str(SCHEMA_VERSION), "epoch": "0", "commits": "0"}
 
 #: Tables in the order in which they are loaded, and whether their bodies are text.
 TABLES: Final[Mapping[str, bool]] = {
@@ -94,6 +94,19 @@ class Damaged(StoreError):
             "restore a backup (`aurora-scheduler restore BACKUP`), or delete these rows with the database's own tool "
             "if what they held may be forgotten"
         )
+
+
+def check_schema(meta: Mapping[str, str], where: str) -> int:
+    """The schema's version that *meta* names. Raises NewerSchema, StoreError."""
+    found = meta.get("schema_version", "")
+    if not found.isdecimal() or not meta.get("epoch", "").isdecimal() or not meta.get("commits", "").isdecimal():
+        raise StoreError(f"{where}: its table `meta` says no version, epoch or number of commits; restore a backup")
+    if int(found) > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"{where} has schema {found}, and this version knows {SCHEMA_VERSION}: start the version that wrote it, "
+            "or restore a backup from before the upgrade"
+        )
+    return int(found)
 
 
 # -- keys --------------------------------------------------------------------------------------------------------------
@@ -202,6 +215,8 @@ def decode_config(body: bytes) -> Config:
 
 
 def _task(task_id: str, config: Config, body: str, shared: Callable[[str | None], str | None]) -> Task:
+    if not body.isascii():
+        raise ValueError("it is not ASCII, as all that we write")
     instance, status, events, agent_id, host, ports, failures, partitioned, ancestor_id = json.loads(body)
     if not events:
         raise ValueError("it has no events")
@@ -321,6 +336,6 @@ class Reader:
 
 
 __all__ = [
-    "META", "SCHEMA_VERSION", "TABLES", "Batch", "Damaged", "Reader", "TaskRow", "batch_of", "decode_config",
-    "encode_config", "encode_host", "encode_task", "key_of", "names_of",
+    "NEW_META", "SCHEMA_VERSION", "TABLES", "Batch", "Damaged", "Reader", "TaskRow", "batch_of", "check_schema",
+    "decode_config", "encode_config", "encode_host", "encode_task", "key_of", "names_of",
 ]  # fmt: skip
