@@ -8,7 +8,7 @@ a later scheduler may send it. The job itself is ``task.executor_config.data``, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from thermos.formats.thrift_binary import (
     BOOL,
@@ -359,3 +359,15 @@ def decode(data: bytes) -> AssignedTask:
 def encode(task: AssignedTask) -> bytes:
     """The bytes of *task*; what is None is left out."""
     return encode_struct(ASSIGNED_TASK, task)
+
+
+def encode_placed(task: AssignedTask, config: bytes) -> bytes:
+    """The bytes of *task*, whose configuration is encoded already: the largest part, the same for every instance."""
+    none: Any = None
+    before = encode_struct(ASSIGNED_TASK, task._replace(task=none, assigned_ports=None, instance_id=None))
+    after = AssignedTask(none, None, None, none, task.assigned_ports, task.instance_id)
+    return before[:-1] + _CONFIG_HEAD + config + encode_struct(ASSIGNED_TASK, after)
+
+
+#: A struct, and the id of ``task``. The byte before it, and the last of all, is the end of a struct.
+_CONFIG_HEAD: Final = bytes((STRUCT, 0, 4))
