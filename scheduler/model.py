@@ -8,7 +8,7 @@ once, by :func:`config_of`, and keeps it; all tasks of a configuration share one
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -210,19 +210,22 @@ def digest_of(config: wire.TaskConfig) -> str:
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def resources_of(resources: Iterable[wire.Resource] | None) -> Resources:
+    """The amounts among *resources*; of one that is given twice, the last. Ports are none of them."""
+    cpus, ram_mb, disk_mb, gpus = 0.0, 0, 0, 0
+    for one in resources or ():
+        cpus = cpus if one.num_cpus is None else one.num_cpus
+        ram_mb = ram_mb if one.ram_mb is None else one.ram_mb
+        disk_mb = disk_mb if one.disk_mb is None else one.disk_mb
+        gpus = gpus if one.num_gpus is None else one.num_gpus
+    return Resources(milli(cpus), ram_mb, disk_mb, gpus)
+
+
 def config_of(task: wire.TaskConfig) -> Config:
     """The configuration that *task* describes. What is missing is Thrift's default; nothing is judged here: see
     :mod:`scheduler.core.submission`."""
     key = task.job or wire.JobKey()
-    amounts = {"num_cpus": 0.0, "ram_mb": 0, "disk_mb": 0, "num_gpus": 0}
-    ports = []
-    for resource in task.resources or ():
-        if resource.named_port is not None:
-            ports.append(resource.named_port)
-        for name in amounts:
-            value = getattr(resource, name)
-            if value is not None:
-                amounts[name] = value
+    ports = [one.named_port for one in task.resources or () if one.named_port is not None]
     constraints = []
     for one in task.constraints or ():
         chosen = one.constraint or wire.TaskConstraint()
@@ -245,9 +248,7 @@ def config_of(task: wire.TaskConfig) -> Config:
         max_task_failures=task.max_task_failures if task.max_task_failures is not None else 1,
         is_production=bool(task.production),
         tier=task.tier or "",
-        resources=Resources(
-            milli(amounts["num_cpus"]), int(amounts["ram_mb"]), int(amounts["disk_mb"]), int(amounts["num_gpus"])
-        ),
+        resources=resources_of(task.resources),
         ports=tuple(sorted(ports)),
         constraints=tuple(constraints),
         dedicated=dedicated,

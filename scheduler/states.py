@@ -9,11 +9,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-from thermos.formats.aurora_api import ScheduleStatus
+from thermos.formats.aurora_api import JobUpdateStatus, ScheduleStatus
 
 _S = ScheduleStatus
 
-__all__ = ["ACTIVE", "AGENT_ASSIGNED", "LIVE", "MOVES", "TERMINAL", "TRANSIENT", "ScheduleStatus"]
+__all__ = ["ACTIVE", "ACTIVE_UPDATE", "AGENT_ASSIGNED", "LIVE", "MOVES", "TERMINAL", "TRANSIENT", "ScheduleStatus"]
 
 TERMINAL: Final = frozenset({_S.FINISHED, _S.FAILED, _S.KILLED, _S.LOST})
 #: Not over: what counts against quota and constraints.
@@ -24,6 +24,12 @@ AGENT_ASSIGNED: Final = ACTIVE - {_S.PENDING, _S.THROTTLED}
 LIVE: Final = frozenset({_S.KILLING, _S.PREEMPTING, _S.RESTARTING, _S.DRAINING, _S.PARTITIONED, _S.RUNNING})
 #: Waits for somebody else, and must not do so for ever. STARTING is none: a slow start is the executor's to judge.
 TRANSIENT: Final = frozenset({_S.ASSIGNED, _S.PREEMPTING, _S.RESTARTING, _S.KILLING, _S.DRAINING})
+#: Job updates that are not over (``api.thrift``: ACTIVE_JOB_UPDATE_STATES).
+ACTIVE_UPDATE: Final = frozenset({
+    JobUpdateStatus.ROLLING_FORWARD, JobUpdateStatus.ROLLING_BACK,
+    JobUpdateStatus.ROLL_FORWARD_PAUSED, JobUpdateStatus.ROLL_BACK_PAUSED,
+    JobUpdateStatus.ROLL_FORWARD_AWAITING_PULSE, JobUpdateStatus.ROLL_BACK_AWAITING_PULSE,
+})  # fmt: skip
 
 _ENDS: Final = TERMINAL
 _WHILE_BEING_REPLACED: Final = frozenset({_S.FINISHED, _S.FAILED, _S.KILLING, _S.KILLED, _S.LOST, _S.PARTITIONED})

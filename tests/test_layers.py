@@ -81,7 +81,7 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
 #: All that a pure layer may import from the standard library: nothing with a clock, a file or chance in it.
 PURE_STDLIB: Final = frozenset({
     "__future__", "abc", "bisect", "collections", "copy", "dataclasses", "enum", "fractions",
-    "functools", "graphlib", "heapq", "itertools", "math", "operator", "re", "string", "sys", "types",
+    "functools", "graphlib", "heapq", "itertools", "json", "math", "operator", "re", "string", "sys", "types",
     "typing",
 })  # fmt: skip
 PURE_LAYERS: Final = frozenset({*FACTS, "thermos.core", "scheduler.core"})

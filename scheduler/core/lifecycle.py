@@ -8,7 +8,7 @@ table ``scheduler.states.MOVES``. Nothing here acts: whoever asked writes the ou
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from scheduler.model import Config, JobKey, Task, TaskEvent
@@ -185,22 +185,33 @@ def _is_then_lost(status: ScheduleStatus, target: ScheduleStatus) -> bool:
     return (status in _ENDING and target is _S.PARTITIONED) or (status is _S.PARTITIONED and target in _ENDING)
 
 
-def create(
-    task_id: str, instance: int, config: Config, at_ms: int, scheduler: str | None = None, message: str | None = None
+def created(
+    task_id: str,
+    instance: int,
+    config: Config,
+    status: ScheduleStatus,
+    at_ms: int,
+    message: str | None = None,
+    scheduler: str | None = None,
 ) -> Task:
-    """The first run of an instance, PENDING."""
-    return Task(task_id, instance, config, _S.PENDING, (TaskEvent(at_ms, _S.PENDING, message, scheduler),))
+    """The first run of an instance, as it comes to be: PENDING, as a rule."""
+    return Task(task_id, instance, config, status, (TaskEvent(at_ms, status, message, scheduler),))
 
 
 def assign(
-    task: Task, agent_id: str, host: str, ports: Mapping[str, int], at_ms: int, scheduler: str | None = None
+    task: Task,
+    agent_id: str,
+    host: str,
+    ports: Iterable[tuple[str, int]],
+    at_ms: int,
+    scheduler: str | None = None,
 ) -> Task:
-    """*task*, which must be PENDING, as it is when it is ASSIGNED to an agent; *ports*: name → number. Raises
+    """*task*, which must be PENDING, as it is when it is ASSIGNED to an agent; *ports*: names and numbers. Raises
     ValueError on a task in another state: whoever matched it to an offer looked at an old one."""
     moved = move(task, _S.ASSIGNED, at_ms, None, scheduler)
     if task.status is not _S.PENDING or moved.task is None:
         raise ValueError(f"{task.task_id} is {task.status}, so it cannot be assigned to {host}")
-    return moved.task._replace(agent_id=agent_id, host=host, ports=tuple(sorted(ports.items())))
+    return moved.task._replace(agent_id=agent_id, host=host, ports=tuple(sorted(ports)))
 
 
 def successor(

@@ -51,8 +51,9 @@ def explicit_takes_s(task_count: int, batch_size: int, settings: Settings) -> fl
     return max(0, ceil(task_count / batch_size) - 1) * settings.reconciliation_explicit_batch_interval_s
 
 
-def after_explicit(schedule: Schedule, now_s: float, takes_s: float, settings: Settings) -> Schedule:
-    """An explicit run begins now, and its last batch is sent *takes_s* later: no other run is due before that."""
+def after_explicit(schedule: Schedule, now_s: float, settings: Settings, takes_s: float = 0.0) -> Schedule:
+    """An explicit run begins now, and its last batch is sent *takes_s* later (``explicit_takes_s``): no other run is
+    due before that."""
     start_s = schedule.since_s + settings.reconciliation_initial_delay_s
     next_s = _next(start_s, now_s, settings.reconciliation_explicit_interval_s)
     ends_s = now_s + takes_s
