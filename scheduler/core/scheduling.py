@@ -45,7 +45,7 @@ class Scheduling:
 
     def offered(self, now_s: float) -> None:
         """There are new offers: groups that they may help need not wait any longer."""
-        self._groups.offered(now_s)
+        self._groups.offered(self._offers.fresh(), now_s)
 
     def step(self, now_s: float) -> None:
         """Try all groups that are due. What was placed on one agent is launched together."""
@@ -54,7 +54,7 @@ class Scheduling:
         for group in self._groups.due(now_s):
             tasks = [state.tasks[task_id] for task_id in group.task_ids]
             self.counts["schedule_attempts_fired"] += 1
-            result = place(group.config, tasks, self._offers, state, self._settings, now_s, self._chance)
+            result = place(group.config, tasks, self._offers, state, self._settings, self._draft.now, self._chance)
             for one in result.placements:
                 task = self._tasks.assign(state.tasks[one.task_id], one.agent_id, one.host, dict(one.ports))
                 placed.setdefault(one.offer_id, []).append(task)
