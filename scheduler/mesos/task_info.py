@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from scheduler.core.settings import ExecutorSettings, Settings
-from scheduler.model import Config, Resources, Task, Tier, encode_config, milli
+from scheduler.model import Config, Resources, Task, Tier, encode_config
 from thermos.formats.assigned_task import AssignedTask, DockerContainer, MesosContainer, TaskConfig, encode_placed
 from thermos.formats.mesos_v1 import write_data, write_text
 from thermos.formats.mesos_v1_scheduler import Amount, Offer, Ports, Range
@@ -40,21 +40,23 @@ class OfferTooSmall(ValueError):
 
 
 class Room:
-    """What is left of an offer, while one task after the other takes of it.
+    """What is left of the offers of one agent, while one task after the other takes of it.
 
     Each resource given is in the form the offer had it in (role, reservations, ``revocable`` …): Mesos counts those
     as different things. Reserved ones go first, which nobody else could use.
     """
 
-    def __init__(self, offer: Offer) -> None:
+    def __init__(self, offer: Offer, *more: Offer) -> None:
         self.offer = offer
+        offers = (offer, *more)
         self._amounts: dict[tuple[str, bool], list[tuple[Amount, list[int]]]] = {}
-        for amount in sorted(offer.amounts, key=lambda one: not is_reserved(one)):
+        amounts = [amount for one in offers for amount in one.amounts]
+        for amount in sorted(amounts, key=lambda one: not is_reserved(one)):
             left = [int(amount.value * _THOUSANDTHS + 0.5)]
             self._amounts.setdefault((amount.name, amount.is_revocable), []).append((amount, left))
         self._ports = [
             (ports, list(ports.ranges))
-            for ports in sorted(offer.ports, key=lambda one: not is_reserved(one))
+            for ports in sorted([one for each in offers for one in each.ports], key=lambda one: not is_reserved(one))
             if ports.name == PORTS and not ports.is_revocable
         ]
 
@@ -311,38 +313,3 @@ def _mesos(container: MesosContainer, mounts: Sequence[Raw]) -> Raw | None:
     ]
     root = {"image": source, "container_path": TASK_FILESYSTEM, "mode": "RO"}
     return {"type": "MESOS", "mesos": {}, "volumes": [*mounts, *volumes, root]}
-
-
-def executor_settings_from_flags(
-    thermos_executor_path: str,
-    thermos_executor_flags: str = "",
-    thermos_executor_resources: Sequence[str] = (),
-    thermos_executor_cpu: float = 0.25,
-    thermos_executor_ram_mb: int = 128,
-    thermos_home_in_sandbox: bool = False,
-    global_container_mounts: Sequence[tuple[str, str, str]] = (),
-    name: str = "AuroraExecutor",
-) -> ExecutorSettings:
-    """The Thermos executor, as the scheduler's flags of those names describe it.
-
-    A mount is (host path, container path, RO or RW); *name* is what Aurora's client writes into a job. Raises
-    ValueError.
-    """
-    file = thermos_executor_path.rpartition("/")[2]
-    if not file:
-        raise ValueError(
-            f"thermos_executor_path is {thermos_executor_path!r}, which ends with a slash: it names no file"
-        )
-    # In a Docker container Mesos sets MESOS_SANDBOX; elsewhere the executor starts in its sandbox.
-    home = "HOME=${MESOS_SANDBOX=.} " if thermos_home_in_sandbox else ""
-    uris = [{"value": one, "executable": True} for one in (thermos_executor_path, *thermos_executor_resources)]
-    command = f"{home}${{MESOS_SANDBOX=.}}/{file} {thermos_executor_flags}".strip()
-    return ExecutorSettings(
-        name=name,
-        overhead=Resources(milli(thermos_executor_cpu), thermos_executor_ram_mb),
-        raw={"name": "aurora.task", "command": {"value": command, "uris": uris}},
-        volume_mounts=tuple(
-            {"host_path": host, "container_path": container, "mode": mode}
-            for host, container, mode in global_container_mounts
-        ),
-    )
