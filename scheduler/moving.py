@@ -11,7 +11,6 @@ from scheduler.store.snapshot_import import read_snapshot
 from thermos.errors import ExitCode, ThermosError
 
 
-
 class NotEmpty(ThermosError):
     """The store holds something already."""
 

@@ -1,4 +1,4 @@
-"""What the command line of ``aurora-scheduler`` asks for, and whether that can be: all that is wrong is said at once."""
+"""What the command line of ``aurora-scheduler`` asks for, checked: all that is wrong is said at once."""
 
 from __future__ import annotations
 

@@ -2,38 +2,245 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
 import random
+import ssl
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from scheduler.api.app import ApiOptions, create_app
+from scheduler.api.app import create_app
 from scheduler.api.backend import Leader, View
+from scheduler.api.options import ApiOptions
 from scheduler.api.server import Server
 from scheduler.core.commands import Answer, Command, refused
 from scheduler.core.engine import Engine
-from scheduler.core.events import Event, Launch
+from scheduler.core.events import Accept, Event, Launch
+from scheduler.core.offers import OfferBook
 from scheduler.core.state import State
 from scheduler.framework import credential_of, framework_info
-from scheduler.mesos.connection import MasterConnection
-from scheduler.mesos.election import Election, Lost
+from scheduler.mesos.connection import Credential, MasterConnection
 from scheduler.mesos.finder import finder_of
-from scheduler.mesos.task_info import Launcher
+from scheduler.mesos.task_info import Room, task_info
 from scheduler.options import Options
-from scheduler.program import Ended, Mesos, Program
+from scheduler.program import Doing, Ended, Item, Mesos, Program
+from scheduler.standing import Standing, stand
 from scheduler.store.backups import Backups
-from scheduler.store.interface import Store
+from scheduler.store.interface import Store, StoreError
 from scheduler.store.opening import open_store
 from thermos.errors import ExitCode
 from thermos.formats.aurora_api import ResponseCode
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-#: Backups are looked at so often; they are made by the hour.
-_MINUTE_S: Final = 60.0
-__all__ = ["Service"]
+
+#: How often it is looked whether a backup is due.
+_BACKUP_LOOK_S: Final = 60.0
+#: What is not written to the store by then is told by Mesos again.
+_STOP_S: Final = 5.0
+
+
+class Service:
+    """One scheduler process. Also the API's backend: while another leads, everything is sent there."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._program: Program | None = None
+        self._standing: Standing | None = None
+        self._ends: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
+        self._server: Server | None = None
+        self._backups: Backups | None = None
+        self._empty = View(
+            State(), OfferBook(options.settings, random.random), options.settings, MappingProxyType({}),
+            MappingProxyType({"framework_registered": 0}), 0,
+        )  # fmt: skip
+
+    # -- the backend of the API ----------------------------------------------------------------------------------------
+
+    def look(self, at: Callable[[View], T]) -> T:
+        program = self._program
+        if program is None:
+            return at(self._empty._replace(wall_ms=int(time.time() * 1000)))
+        return program.look(at)
+
+    def command(self, command: Command) -> Answer:
+        program = self._program
+        if program is None:
+            return refused("This scheduler does not lead (yet)", code=ResponseCode.ERROR_TRANSIENT)
+        return program.command(command)
+
+    def leader(self) -> Leader:
+        if self._program is not None:
+            return Leader(True, self.url)
+        return Leader(False, None if self._standing is None else self._standing.leader_url())
+
+    def backup(self) -> str:
+        return self._leading().backup()
+
+    def backups(self) -> tuple[str, ...]:
+        return self._leading().backups()
+
+    def snapshot(self) -> None:
+        self._leading().snapshot()
+
+    def _leading(self) -> Program:
+        if self._program is None:
+            raise StoreError("this scheduler does not lead: ask the one that does")
+        return self._program
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where clients reach us."""
+        assert self._server is not None
+        scheme = "https" if self.options["tls_cert"] else "http"
+        return f"{scheme}://{self.options['hostname']}:{self._server.port}"
+
+    def stop(self, reason: str) -> None:
+        """End it, from any thread or a signal's handler; tasks go on."""
+        ended = Ended(ExitCode.OK, reason)
+        self._ends.put(ended)
+        if self._program is not None:
+            self._program.tell(ended)
+
+    def run(self) -> int:
+        """Serve, wait to lead, lead; gives the exit code when that is over."""
+        options = self.options
+        credential_of(options)  # a file that cannot be used is said before anything is begun
+        store = open_store(options["store"])
+        with contextlib.ExitStack() as stack:
+            stack.callback(store.close)
+            self._server = Server(
+                create_app(self, self._api_options()),
+                options["ip"],
+                options["http_port"],
+                (options["tls_cert"], options["tls_key"]) if options["tls_cert"] else None,
+            )
+            stack.callback(self._server.close)
+            self._server.start()
+            log.info("listening on %s", self.url)
+            standing = stand(options, self.url, self._told)
+            if standing is not None:
+                self._standing = standing
+                stack.callback(standing.close)
+                standing.start()
+                log.info("waiting to lead")
+                ended = self._ends.get()
+                if ended is not None:  # None: elected
+                    return self._over(ended)
+            return self._over(self._lead(store))
+
+    def _over(self, ended: Ended) -> int:
+        (log.info if ended.code == ExitCode.OK else log.error)("ending: %s", ended.reason)
+        return ended.code
+
+    def _told(self, item: Item | None) -> None:
+        """From the election: None is "you lead", everything else goes to whoever is at it."""
+        program = self._program
+        if item is None:
+            self._ends.put(None)
+        elif program is not None:
+            program.tell(item)
+        elif isinstance(item, Ended):
+            self._ends.put(item)
+
+    def _lead(self, store: Store) -> Ended:
+        """Load everything, take the lead, and run the loop."""
+        settings = self.options.settings
+        began_s = time.monotonic()
+        epoch = store.lead()
+        state = State()
+        for change in store.load():
+            state.apply(change)
+        log.info("leading (epoch %d), %d tasks loaded in %.2f s", epoch, len(state.tasks), time.monotonic() - began_s)
+        engine = Engine(settings, lambda: str(uuid.uuid4()), random.random, state)
+        self._backups = Backups(store, self.options["backup_dir"], self.options["max_saved_backups"])
+        program = Program(
+            engine,
+            store,
+            self._connect,
+            self._accept,
+            leader=self.leader,
+            backup=lambda: self._backups_of().make(time.time()),
+            backups=lambda: self._backups_of().list(),
+        )
+        self._program = program
+        if not self._ends.empty():
+            return self._ends.get() or Ended(ExitCode.OK, "it was asked to end")
+        over = threading.Event()
+        keeper = threading.Thread(target=self._keep_backups, args=(program, over), name="backups", daemon=True)
+        keeper.start()
+        try:
+            return program.run()
+        finally:
+            self._program = None
+            over.set()
+
+    def _backups_of(self) -> Backups:
+        assert self._backups is not None
+        return self._backups
+
+    def _keep_backups(self, program: Program, over: threading.Event) -> None:
+        """Every hour a backup, made by the loop's thread, between two decisions."""
+        from concurrent.futures import Future
+
+        interval_s = self.options["backup_interval"]
+        if self.options["backup_dir"] is None:
+            return
+        while not over.wait(min(_BACKUP_LOOK_S, interval_s)):
+            backups = self._backups_of()
+            if backups.is_due(time.time(), interval_s):
+                result: Future[Any] = Future()
+                program.tell(Doing(lambda backups=backups: backups.make(time.time()), result))  # type: ignore[misc]
+                error = result.exception(_BACKUP_LOOK_S)
+                if error is not None:
+                    log.error("no backup could be made: %s", error)
+
+    # -- Mesos ---------------------------------------------------------------------------------------------------------
+
+    def _connect(self, framework_id: str | None, tell: Callable[[Event], None]) -> Mesos:
+        options = self.options
+        credential = credential_of(options)
+        return MasterConnection(
+            finder_of(options["mesos_master_address"]),
+            framework_info(options, framework_id, f"{self.url}/scheduler"),
+            tell,
+            credential=Credential(*credential) if credential is not None else None,
+            ssl_context=ssl.create_default_context() if os.environ.get("SSL_CERT_FILE") else None,
+            say=lambda text: log.warning("%s", text),
+        )
+
+    def _accept(self, launch: Launch) -> Accept:
+        (offer,) = launch.offers
+        room = Room(offer)
+        settings = self.options.settings
+        has_discovery = self.options["populate_discovery_info"]
+        return Accept(
+            (offer.offer_id,),
+            tuple(task_info(task, room, settings, has_discovery=has_discovery) for task in launch.tasks),
+        )
+
+    # -- the API -------------------------------------------------------------------------------------------------------
+
+    def _api_options(self) -> ApiOptions:
+        from scheduler.api.security import read_shiro
+
+        options = self.options
+        path = options["shiro_ini_path"]
+        return ApiOptions(
+            cluster_name=options.settings.cluster_name,
+            stats_url_prefix=options["stats_url_prefix"],
+            security=read_shiro(path) if path is not None else None,
+            is_auth_required_for_reads=options["require_auth_for_reads"],
+            more_metrics=self._process_metrics,
+        )
+
+    def _process_metrics(self) -> Mapping[str, float]:
+        return {}

@@ -7,7 +7,7 @@ owner says ``committed`` when it is durable, or ``undo`` when it cannot be. ``wa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from scheduler.core import lifecycle, pruning
@@ -46,7 +46,7 @@ from scheduler.core.settings import Settings
 from scheduler.core.state import State
 from scheduler.core.tasks import Tasks
 from scheduler.states import TERMINAL, ScheduleStatus
-from thermos.formats.mesos_v1_scheduler import Status
+from thermos.formats.mesos_v1_scheduler import Offer, Status
 
 #: A refusal for no time at all: the master may offer it again at once, in another shape.
 _NOT_REFUSED_S: Final = 0.0
@@ -86,15 +86,7 @@ class Engine:
             case Update(status):
                 self._update(status)
             case Offers(offers):
-                for offer in offers:
-                    known = self.state.hosts.get(offer.hostname)
-                    host = self.offers.host_of(offer, known)
-                    if host != known:
-                        self._draft.put(PutHost(host))
-                    declined = self.offers.add(offer, now.mono_s, host)
-                    if declined:
-                        self._draft.ask(Decline(declined, _NOT_REFUSED_S))
-                self.scheduling.offered(now.mono_s)
+                self._offered(offers)
             case Rescind(offer_id):
                 self.counts["offers_rescinded"] += 1
                 self.offers.rescind(offer_id)
@@ -138,7 +130,7 @@ class Engine:
 
     def _decided(self) -> Decision:
         if self.is_leading and not self.holds:
-            self.scheduling.step(self._draft.now.mono_s)
+            self.scheduling.step()
         return self._draft.take()
 
     def committed(self) -> None:
@@ -186,6 +178,16 @@ class Engine:
         if event.framework_id != self.state.framework_id:
             self._draft.put(PutFramework(event.framework_id))
         self.reconciling.registered()
+
+    def _offered(self, offers: Iterable[Offer]) -> None:
+        for offer in offers:
+            known = self.state.hosts.get(offer.hostname)
+            host = self.offers.host_of(offer, known)
+            if host != known:
+                self._draft.put(PutHost(host))
+            declined = self.offers.add(offer, self._draft.now.mono_s, host)
+            if declined:
+                self._draft.ask(Decline(declined, _NOT_REFUSED_S))
 
     def _update(self, status: Status) -> None:
         """A status is taken in, and acknowledged when that is durable."""

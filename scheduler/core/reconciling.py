@@ -48,7 +48,7 @@ class Reconciling:
         now_s = self._draft.now.mono_s
         takes_s = reconcile.explicit_takes_s(len(tasks), size, self._settings)
         if self._schedule is not None:
-            self._schedule = reconcile.after_explicit(self._schedule, now_s, takes_s, self._settings)
+            self._schedule = reconcile.after_explicit(self._schedule, now_s, self._settings, takes_s)
         self._next_batch()
         return len(tasks)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 from scheduler.core.decision import Draft
 from scheduler.core.events import Launch
@@ -13,21 +12,12 @@ from scheduler.core.placement import place
 from scheduler.core.settings import Settings
 from scheduler.core.tasks import Tasks
 from scheduler.model import Task
-from thermos.formats.mesos_v1_scheduler import Offer
 
 
 class Scheduling:
     """Brings groups and offers together."""
 
-    def __init__(
-        self,
-        draft: Draft,
-        offers: OfferBook,
-        groups: TaskGroups,
-        tasks: Tasks,
-        settings: Settings,
-        chance: Callable[[], float],
-    ) -> None:
+    def __init__(self, draft: Draft, offers: OfferBook, groups: TaskGroups, tasks: Tasks, settings: Settings) -> None:
         self._draft = draft
         self._offers = offers
         self._groups = groups
@@ -43,24 +33,21 @@ class Scheduling:
         """When a group is due."""
         return self._groups.next_due_s
 
-    def offered(self, now_s: float) -> None:
-        """There are new offers: groups that they may help need not wait any longer."""
-        self._groups.offered(self._offers.fresh(), now_s)
-
-    def step(self, now_s: float) -> None:
+    def step(self) -> None:
         """Try all groups that are due. What was placed on one agent is launched together."""
-        placed: dict[str, list[Task]] = {}
+        now = self._draft.now
         state = self._draft.state
-        for group in self._groups.due(now_s):
+        self._groups.offered(self._offers.fresh(), now.mono_s)
+        placed: dict[str, list[Task]] = {}
+        for group in self._groups.due(now.mono_s):
             tasks = [state.tasks[task_id] for task_id in group.task_ids]
             self.counts["schedule_attempts_fired"] += 1
-            result = place(group.config, tasks, self._offers, state, self._settings, self._draft.now, self._chance)
+            result = place(group.config, tasks, self._offers, state, self._settings, now, self._chance)
             for one in result.placements:
-                task = self._tasks.assign(state.tasks[one.task_id], one.agent_id, one.host, dict(one.ports))
+                task = self._tasks.assign(state.tasks[one.task_id], one.agent_id, one.host, one.ports)
                 placed.setdefault(one.offer_id, []).append(task)
             if not result.placements:
                 self.counts["schedule_attempts_no_match"] += 1
-            self._groups.tried(group, result, now_s)
-        for offer_id, tasks in placed.items():
-            offer: Offer = self._offers.take(offer_id)
-            self._draft.ask(Launch((offer,), tuple(tasks)))
+            self._groups.tried(group, result, now.mono_s)
+        for offer_id, launched in placed.items():
+            self._draft.ask(Launch((self._offers.take(offer_id),), tuple(launched)))

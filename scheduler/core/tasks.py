@@ -6,7 +6,7 @@ The rules are :mod:`scheduler.core.lifecycle`'s; here they are carried out on th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from scheduler.core import lifecycle, throttle
@@ -54,7 +54,9 @@ class Tasks:
         config = self._state.interned(config)
         now = self._draft.now
         task_id = lifecycle.task_id(config.job, instance, self._fresh())
-        task = lifecycle.create(task_id, instance, config, now.wall_ms, self._settings.hostname)
+        task = lifecycle.created(
+            task_id, instance, config, ScheduleStatus.PENDING, now.wall_ms, None, self._settings.hostname
+        )
         self._put(None, task)
         return task
 
@@ -79,7 +81,7 @@ class Tasks:
             self.forget(task)
         return moved.is_legal
 
-    def assign(self, task: Task, agent_id: str, host: str, ports: Mapping[str, int]) -> Task:
+    def assign(self, task: Task, agent_id: str, host: str, ports: Iterable[tuple[str, int]]) -> Task:
         """It is to run there; gives it as it is now."""
         assigned = lifecycle.assign(task, agent_id, host, ports, self._draft.now.wall_ms, self._settings.hostname)
         self._put(task, assigned)
@@ -148,6 +150,7 @@ class Tasks:
         elif status in TRANSIENT:
             self._deadlines.set(Due.STUCK, task_id, now_s + self._settings.transient_task_state_timeout_s)
         elif status in TERMINAL:
+            self._groups.freed(after.job, now_s)
             self._prune_later(after)
 
     def _wait_for_partition(self, task: Task) -> None:

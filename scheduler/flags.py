@@ -1,0 +1,236 @@
+"""The flags of ``aurora-scheduler``: Aurora's names and defaults, as one table.
+
+Every flag may be written as Aurora's users do (``-cluster_name=x``) or in this project's way (``--cluster-name x``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from scheduler.core.settings import Settings
+from thermos.formats.mesos_v1 import duration_s
+
+#: Shorter ways to write a duration, as Prometheus and others have them.
+_SHORT: Final = MappingProxyType({"s": "secs", "m": "mins", "h": "hrs", "d": "days", "w": "weeks"})
+_MEGABYTES: Final = MappingProxyType({"KB": 1 / 1024, "MB": 1, "GB": 1024, "TB": 1024 * 1024})
+
+
+def duration(text: str) -> float:
+    """Seconds of ``5mins``, ``30secs``, ``1hrs``, or ``5m``, ``30s``, ``1h``."""
+    match = re.fullmatch(r"([0-9.]+)([smhdw])", text)
+    try:
+        return duration_s(match[1] + _SHORT[match[2]] if match else text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def megabytes(text: str) -> int:
+    """Megabytes of ``128MB`` or ``1GB``."""
+    match = re.fullmatch(r"([0-9.]+) ?([KMGT]B)", text.upper())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: it should be like 128MB or 1GB")
+    return int(float(match[1]) * _MEGABYTES[match[2]])
+
+
+def truth(text: str) -> bool:
+    """A yes or no."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} should be true or false")
+    return text.lower() == "true"
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words with commas between them."""
+    return tuple(word for word in re.split(r"[,\s]+", text.strip("[] ")) if word)
+
+
+class Flag(NamedTuple):
+    """One flag: its name in Aurora's spelling, how its value is read, its default, what it means."""
+
+    name: str
+    read: Callable[[str], Any]
+    default: Any
+    doc: str
+    #: The field of :class:`Settings` that it sets.
+    setting: str | None = None
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        dashed = self.name.replace("_", "-")
+        return tuple(dict.fromkeys((f"--{dashed}", f"--{self.name}", f"-{self.name}")))
+
+
+def _setting(name: str, read: Callable[[str], Any], setting: str, doc: str) -> Flag:
+    default = next(field.default for field in fields(Settings) if field.name == setting)
+    return Flag(name, read, default, doc, setting)
+
+
+def _set_of_words(text: str) -> frozenset[str]:
+    return frozenset(words(text))
+
+
+#: Area → its flags, in the order in which help shows them.
+FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
+    {
+        "who this is": (
+            _setting("cluster_name", str, "cluster_name", "the cluster's name, as clients know it"),
+            Flag("hostname", str, None, "how others reach this host (default: its name)"),
+            Flag("ip", str, "127.0.0.1", "the address to listen on; 0.0.0.0 for all"),
+            Flag("http_port", int, 8081, "the port of the API and the pages; 0: any that is free"),
+            Flag("tls_cert", str, None, "certificate (chain) as PEM: then the API speaks https"),
+            Flag("tls_key", str, None, "the certificate's key as PEM"),
+            Flag("shiro_ini_path", str, None, "users, roles and permissions; without it everybody may do everything"),
+            Flag("require_auth_for_reads", truth, False, "pages and reading methods want a user, too"),
+            Flag("stats_url_prefix", str, "", "where clients are told that statistics are"),
+        ),
+        "what it keeps": (
+            Flag("store", str, "aurora-scheduler.db", "a file, or postgresql://… for schedulers on two hosts"),
+            Flag("backup_dir", str, None, "where hourly backups go; without it there are none"),
+            Flag("backup_interval", duration, 3600.0, "how often a backup is made"),
+            Flag("max_saved_backups", int, 48, "how many backups are kept"),
+        ),
+        "ZooKeeper": (
+            Flag("zk_endpoints", words, (), "host:port,… of the ensemble; without it this is the only scheduler"),
+            Flag("zk_chroot_path", str, None, "below which everything lies there"),
+            Flag("zk_digest_credentials", str, None, "user:password"),
+            Flag("zk_session_timeout", duration, 15.0, "how long ZooKeeper waits for us before another one leads"),
+            Flag(
+                "serverset_path",
+                str,
+                "/aurora/scheduler",
+                "where schedulers stand for election, and the leader is found",
+            ),
+        ),
+        "Mesos": (
+            Flag("mesos_master_address", str, None, "zk://…/mesos, or host:port[,host:port…]"),
+            Flag("mesos_role", str, "*", "whose resources are asked for"),
+            Flag("framework_name", str, "Aurora", "how Mesos shows us"),
+            Flag("framework_failover_timeout", duration, 21 * 86400.0, "how long Mesos keeps tasks while nobody leads"),
+            Flag(
+                "framework_authentication_file",
+                str,
+                None,
+                "principal and secret, as lines aurora_authentication_principal=… and aurora_authentication_secret=…",
+            ),
+            Flag("framework_announce_principal", truth, False, "tell the principal in the framework's description"),
+            Flag("executor_user", str, "root", "as whom executors are started"),
+        ),
+        "offers": (
+            _setting("min_offer_hold_time", duration, "min_offer_hold_time_s", "offers are kept at least so long"),
+            _setting(
+                "offer_hold_jitter_window", duration, "offer_hold_jitter_window_s", "… and at most so much longer"
+            ),
+            _setting(
+                "offer_filter_duration", duration, "offer_filter_duration_s", "declined offers come again after this"
+            ),
+            _setting("hold_offers_forever", truth, "hold_offers_forever", "never decline"),
+            _setting("offer_order", words, "offer_order", "RANDOM, CPU, MEMORY, DISK, REVOCABLE_CPU: smallest first"),
+            _setting(
+                "offer_reservation_duration", duration, "offer_reservation_duration_s", "how long an agent is kept"
+            ),
+            _setting(
+                "unavailability_threshold",
+                duration,
+                "unavailability_threshold_s",
+                "agents that go so soon are not used",
+            ),
+        ),
+        "scheduling": (
+            _setting("first_schedule_delay", duration, "first_schedule_delay_s", "a new task waits so long"),
+            _setting(
+                "initial_schedule_penalty", duration, "initial_schedule_penalty_s", "after it found no place; doubles"
+            ),
+            _setting("max_schedule_penalty", duration, "max_schedule_penalty_s", "… up to this"),
+            _setting("max_schedule_attempts_per_sec", float, "max_schedule_attempts_per_s", "so many groups a second"),
+            _setting("max_tasks_per_schedule_attempt", int, "max_tasks_per_schedule_attempt", "so many tasks of one"),
+            _setting(
+                "max_reschedule_task_delay_on_startup",
+                duration,
+                "max_reschedule_delay_on_startup_s",
+                "waiting tasks wait up to so long after a start",
+            ),
+            _setting("flapping_task_threshold", duration, "flapping_task_threshold_s", "a task that ran less flaps"),
+            _setting(
+                "initial_flapping_task_delay", duration, "initial_flapping_task_delay_s", "its successor waits; doubles"
+            ),
+            _setting("max_flapping_task_delay", duration, "max_flapping_task_delay_s", "… up to this"),
+            _setting(
+                "transient_task_state_timeout",
+                duration,
+                "transient_task_state_timeout_s",
+                "nothing heard of a task in between for so long: LOST",
+            ),
+            _setting(
+                "initial_task_kill_retry_interval",
+                duration,
+                "initial_task_kill_retry_interval_s",
+                "kills are repeated; doubles",
+            ),
+            _setting(
+                "partition_aware", truth, "is_partition_aware", "Mesos tells of partitions; Aurora's default is false"
+            ),
+        ),
+        "reconciliation": (
+            _setting("reconciliation_initial_delay", duration, "reconciliation_initial_delay_s", "after registration"),
+            _setting(
+                "reconciliation_explicit_interval", duration, "reconciliation_explicit_interval_s", "all that we know"
+            ),
+            _setting("reconciliation_explicit_batch_size", int, "reconciliation_explicit_batch_size", "tasks a batch"),
+            _setting(
+                "reconciliation_explicit_batch_interval",
+                duration,
+                "reconciliation_explicit_batch_interval_s",
+                "between batches",
+            ),
+            _setting(
+                "reconciliation_implicit_interval",
+                duration,
+                "reconciliation_implicit_interval_s",
+                "all that Mesos knows",
+            ),
+            _setting("reconciliation_schedule_spread", duration, "reconciliation_schedule_spread_s", "between the two"),
+        ),
+        "history": (
+            _setting(
+                "history_prune_threshold", duration, "history_prune_threshold_s", "tasks that are over go after this"
+            ),
+            _setting("history_max_per_job_threshold", int, "history_max_per_job", "… or when a job has more"),
+            _setting("history_min_retention_threshold", duration, "history_min_retention_s", "… but not before this"),
+        ),
+        "what jobs may do": (
+            _setting("max_tasks_per_job", int, "max_tasks_per_job", "instances of a job"),
+            _setting("allowed_job_environments", str, "allowed_job_environments", "a regular expression"),
+            _setting("allowed_container_types", _set_of_words, "allowed_container_types", "MESOS, DOCKER"),
+            _setting("allow_docker_parameters", truth, "allow_docker_parameters", "options of docker run"),
+            _setting(
+                "require_docker_use_executor", truth, "require_docker_use_executor", "Docker jobs need an executor"
+            ),
+            _setting("allow_gpu_resource", truth, "allow_gpu_resource", "jobs may ask for GPUs"),
+            _setting("allow_container_volumes", truth, "allow_container_volumes", "jobs may mount volumes"),
+            _setting("enable_mesos_fetcher", truth, "enable_mesos_fetcher", "jobs may have URIs fetched"),
+            _setting(
+                "receive_revocable_resources", truth, "receive_revocable_resources", "use what Mesos may take back"
+            ),
+            _setting("enable_revocable_cpus", truth, "enable_revocable_cpus", "… of CPUs"),
+            _setting("enable_revocable_ram", truth, "enable_revocable_ram", "… of memory"),
+            Flag("tier_config", str, None, "a file that names the tiers"),
+        ),
+        "executors": (
+            Flag("thermos_executor_path", str, None, "where agents fetch the executor from, or where it lies on them"),
+            Flag("thermos_executor_flags", str, "", "flags for it"),
+            Flag("thermos_executor_resources", words, (), "more that is fetched into the sandbox"),
+            Flag("thermos_executor_cpu", float, 0.05, "CPUs that each executor is given; Aurora's was 0.25"),
+            Flag("thermos_executor_ram", megabytes, 64, "memory that each executor is given; Aurora's was 128MB"),
+            Flag("thermos_home_in_sandbox", truth, False, "HOME is the sandbox"),
+            Flag("custom_executor_config", str, None, "a file that describes other executors"),
+            Flag("populate_discovery_info", truth, False, "tell Mesos of each task's ports"),
+            Flag("global_container_mounts", words, (), "host:container:mode,… for every container"),
+            Flag("default_docker_parameters", words, (), "name=value,… for every Docker container"),
+        ),
+    }
+)
