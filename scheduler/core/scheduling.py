@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from scheduler.core.decision import Draft
 from scheduler.core.events import Launch
@@ -17,7 +18,15 @@ from scheduler.model import Task
 class Scheduling:
     """Brings groups and offers together."""
 
-    def __init__(self, draft: Draft, offers: OfferBook, groups: TaskGroups, tasks: Tasks, settings: Settings) -> None:
+    def __init__(
+        self,
+        draft: Draft,
+        offers: OfferBook,
+        groups: TaskGroups,
+        tasks: Tasks,
+        settings: Settings,
+        chance: Callable[[], float],
+    ) -> None:
         self._draft = draft
         self._offers = offers
         self._groups = groups

@@ -13,6 +13,9 @@ from scheduler.states import ACTIVE, TERMINAL, ScheduleStatus
 #: Whoever was ever in one of these was ended by people or for a host's sake: no fault of the task's.
 INTERRUPTED: Final = frozenset({ScheduleStatus.RESTARTING, ScheduleStatus.KILLING, ScheduleStatus.DRAINING})
 
+#: Who ended in one of these lost its agent, or gave way to another: Aurora let its successor wait all the same.
+_NOT_ITS_OWN: Final = frozenset({ScheduleStatus.PARTITIONED, ScheduleStatus.PREEMPTING})
+
 
 def penalty_s(task: Task, find: Callable[[str], Task | None], settings: Settings) -> float:
     """How many seconds the successor of *task*, which is over, is to wait; 0.0: none.
@@ -38,6 +41,8 @@ def flapped(task: Task, settings: Settings) -> bool:
     if ended.status not in TERMINAL or any(event.status in INTERRUPTED for event in task.events):
         return False
     for event in reversed(task.events):
+        if event.status in _NOT_ITS_OWN:
+            return False
         if event.status in ACTIVE:
             return ended.at_ms - event.at_ms < settings.flapping_task_threshold_s * 1000
     return False
