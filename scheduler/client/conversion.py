@@ -1,4 +1,4 @@
-"""A job of a configuration file as the API's ``JobConfiguration``, and its update settings, as Aurora's client sends them.
+"""A job as the API's ``JobConfiguration``, and its update settings, as Aurora's client sends them.
 
 Source: ``aurora/config/thrift.py`` and ``aurora/client/api/updater_util.py``. Sets keep the order of the file.
 """

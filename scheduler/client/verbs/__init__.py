@@ -1,0 +1,1 @@
+"""One module for each verb, or for a noun whose verbs are small; each holds ``VERBS``."""
