@@ -99,6 +99,7 @@ class RunnerChild:
         self._has_run = False
         self._decoder = Decoder()
         self._kill_words: list[str] | None = None
+        self._is_forced = False
         #: By the process's name: pid and start time of the coordinator of the run that there is.
         self._coordinators: dict[str, tuple[int, int]] = {}
 
@@ -220,6 +221,7 @@ class RunnerChild:
 
     def force(self) -> None:
         """Have everything ended now: no finalizers, no grace."""
+        self._is_forced = True
         self._replace(["--kill=KILLED", "--kill_reason=it took too long to end", "--kill_budget=0"])
 
     def _replace(self, words: list[str]) -> None:
@@ -246,8 +248,13 @@ class RunnerChild:
             pass  # it has ended, and the loop is about to hear of it
 
     def close(self) -> None:
-        """Let go of the leash: a runner that lives ends its task as LOST."""
+        """Let go of the leash: a runner that lives ends its task as LOST.
+
+        One that was to end it at once has had its time: it hangs, and coordinators do what is left only without it.
+        """
         self._loop.cancel(self)
+        if self._is_forced and self._pidfd >= 0:
+            self._signal(signal.SIGKILL)
         for fd in (self._report, self._pidfd):
             if fd >= 0:
                 self._loop.unwatch(fd)

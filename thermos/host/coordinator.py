@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from resource import struct_rusage
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from thermos.formats.paths import process_log_dir
 from thermos.host import aftermath, linux, starter
@@ -25,6 +26,10 @@ from thermos.host.command import User
 from thermos.host.logs import Sinks
 from thermos.host.pumping import Pumping
 from thermos.schema import Logger, Process
+
+#: A runner ends its task without finalizers when the executor is gone; 5000 processes take it a few seconds. One that
+#: has not ended a run after so long never will.
+HUNG_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -120,34 +125,68 @@ def _supervise(job: Job, announce_fd: int) -> None:
 
 def _wait_on_leash(signal_fd: int, leash_fd: int, shell: int) -> tuple[int, struct_rusage, str | None]:
     """Wait for the shell; once leash and runner are gone, kill everything. Status, usage, who killed."""
-    runner_pid = os.getppid()
     killed_by = None
     poll = select.poll()
     poll.register(signal_fd, select.POLLIN)
-    poll.register(leash_fd, 0)
+    leash = Leash(leash_fd, poll)
     while True:
         ended = aftermath.reap(shell)
         if ended is not None:
             return *ended, killed_by
-        for fd, _ in poll.poll():
-            if fd == signal_fd:
-                linux.read_signals(fd)
-                continue
-            poll.unregister(fd)
-            runner_fd = watch_runner(runner_pid) if fd == leash_fd else None
-            if runner_fd is not None:
-                poll.register(runner_fd, select.POLLIN)
-            else:
-                killed_by = "the executor died"
-                aftermath.kill_children()
+        ready = [fd for fd, _ in poll.poll(leash.wait_ms())]
+        if signal_fd in ready:
+            linux.read_signals(signal_fd)
+        if leash.has_nobody(ready):
+            killed_by = "the executor died"
+            aftermath.kill_children()
 
 
-def watch_runner(runner_pid: int) -> int | None:
-    """A descriptor that tells when the runner that forked us dies; None: it is dead.
+class Leash:
+    """Tells when neither executor nor runner is left to end a run, so that its coordinator has to.
 
     A broken leash is the runner's to answer. It may die before it does, though, as whatever killed the executor
-    may be killing it as well: then the leash is ours to answer.
+    may be killing it as well; or it hangs, or is stopped: then it is killed, and the leash is ours to answer.
     """
+
+    def __init__(self, leash_fd: int, poll: select.poll) -> None:
+        self._runner_pid = os.getppid()
+        self._leash_fd = leash_fd
+        self._runner_fd: int | None = None
+        self._deadline_s = 0.0
+        self._poll = poll
+        poll.register(leash_fd, 0)
+
+    def wait_ms(self) -> float | None:
+        """How long to wait for descriptors before ``has_nobody`` is asked again; None: for as long as it takes."""
+        return None if self._runner_fd is None else max(0.0, self._deadline_s - time.monotonic()) * 1000
+
+    def has_nobody(self, ready: Collection[int]) -> bool:
+        """Whether, and only once, the run is ours to end; *ready* are the descriptors that told something."""
+        if self._runner_fd is not None:
+            if self._runner_fd not in ready:
+                if time.monotonic() < self._deadline_s:
+                    return False
+                try:
+                    signal.pidfd_send_signal(self._runner_fd, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass  # dead already, as it should be
+            self._poll.unregister(self._runner_fd)
+            os.close(self._runner_fd)
+            self._runner_fd = None
+            return True
+        if self._leash_fd not in ready:
+            return False
+        self._poll.unregister(self._leash_fd)
+        self._runner_fd = _watch(self._runner_pid)
+        if self._runner_fd is None:
+            return True
+        self._deadline_s = time.monotonic() + HUNG_S
+        self._poll.register(self._runner_fd, select.POLLIN)
+        return False
+
+
+def _watch(runner_pid: int) -> int | None:
+    """A descriptor that tells when the runner that forked us dies; None: it is dead."""
     try:
         fd = os.pidfd_open(runner_pid)
     except OSError:

@@ -34,20 +34,18 @@ class Pumping:
 
     def wait(self, shell: int) -> tuple[int, struct_rusage, str | None]:
         """Copy until *shell* has ended: its wait status, its usage, who killed it if it was us."""
-        from thermos.host.coordinator import watch_runner
+        from thermos.host.coordinator import Leash
 
         setup = self._job.setup
-        runner_pid = os.getppid()
-        runner_fd: int | None = None
         killed_by = None
         self.sinks.close_childs()
         self.sinks.troubles = []  # the starter has told them
         poll = select.poll()
         poll.register(setup.signal_fd, select.POLLIN)
-        for fd, _, _ in self.sinks.pumps:
+        pumped = {fd for fd, _, _ in self.sinks.pumps}
+        for fd in pumped:
             poll.register(fd, select.POLLIN)
-        if setup.leash_fd is not None:
-            poll.register(setup.leash_fd, 0)
+        leash = Leash(setup.leash_fd, poll) if setup.leash_fd is not None else None
         while True:
             ended = aftermath.reap(shell, self._ended)
             if ended is not None:
@@ -55,18 +53,14 @@ class Pumping:
                     self._drain(fd)
                 return *ended, killed_by
             self._compress_aside()
-            for fd, _ in poll.poll():
+            ready = [fd for fd, _ in poll.poll(leash.wait_ms() if leash is not None else None)]
+            if leash is not None and leash.has_nobody(ready):
+                killed_by = "the executor died"
+                aftermath.kill_children(self.is_ours)
+            for fd in ready:
                 if fd == setup.signal_fd:
                     linux.read_signals(fd)
-                elif fd in (setup.leash_fd, runner_fd):
-                    poll.unregister(fd)
-                    runner_fd = watch_runner(runner_pid) if fd == setup.leash_fd else None
-                    if runner_fd is not None:
-                        poll.register(runner_fd, select.POLLIN)
-                    else:
-                        killed_by = "the executor died"
-                        aftermath.kill_children(self.is_ours)
-                elif not self.sinks.pump(fd):
+                elif fd in pumped and not self.sinks.pump(fd):
                     poll.unregister(fd)
             if self.sinks.troubles:
                 self._note()

@@ -13,6 +13,7 @@ import pytest
 from tests.support.box import process, until, with_words
 from tests.support.executor import Task
 from tests.support.mesos import Mesos, Scheduler, mesos, scheduler
+from thermos.host import proc
 from thermos.states import TaskState
 
 pytestmark = pytest.mark.timeout(300)
@@ -121,6 +122,20 @@ def test_a_runner_that_takes_its_time_still_records_the_end(cluster: Mesos, fram
     os.kill(runner, signal.SIGCONT)
     until(lambda: not with_words(task.word), "its processes end")
     until(lambda: task.record().task_state is TaskState.LOST, "it is recorded as LOST")
+
+
+def test_a_runner_that_is_stopped_does_not_keep_a_kill_from_its_end(cluster: Mesos, framework: Scheduler) -> None:
+    web = process("a", "trap '' TERM; setsid sleep 600 & exec -a WORD sleep 600")
+    task = Task(cluster, framework, web, flags=["--stop_timeout_in_secs=2"])
+    task.until("TASK_RUNNING")
+    runner = task.record().statuses[-1].runner_pid
+    os.kill(runner, signal.SIGSTOP)
+    framework.kill("t")
+    task.until("TASK_KILLED")
+    assert task.record().task_state is TaskState.KILLED
+    assert not proc.is_alive(runner, None)
+    assert task.states == ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLED"]
+    task.is_gone()
 
 
 def test_an_agent_that_stays_away_too_long_loses_its_task() -> None:

@@ -68,7 +68,7 @@ def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
 
     yield make
     for each in stages:
-        if each.child._pid:  # whatever the test did, its runner ends
+        if each.child._pidfd >= 0:  # whatever the test did, its runner ends
             each.child.force()
             each.until_told(RunnerEnded)
         each.child.close()
@@ -144,6 +144,36 @@ def test_force_ends_a_kill_that_takes_too_long(stage: Make) -> None:
     until(lambda: "f" in read_task(at.root, "t").state.processes, "the finalizer runs")
     at.child.force()
     assert at.until_told(RunnerEnded).status.state == "TASK_KILLED"
+
+
+def test_a_runner_that_is_stopped_keeps_nothing_alive(stage: Make) -> None:
+    word = f"stopped-{os.getpid()}-{time.monotonic_ns()}"
+    at = stage(process("a", f"trap '' TERM; exec -a {word} sleep 600"))
+    at.child.start()
+    at.until_told(ProcessesRun)
+    os.kill(at.runner_pid(), signal.SIGSTOP)
+    at.child.kill(60.0)  # it hears nothing of that
+    at.child.force()
+    assert at.until_told(RunnerEnded).status.state == "TASK_KILLED"
+    assert with_words(word) == []
+    assert read_task(at.root, "t").state.task_state is TaskState.KILLED
+
+
+def test_when_the_runner_that_forces_it_is_stopped_too_coordinators_end_it(stage: Make) -> None:
+    word = f"stopped-{os.getpid()}-{time.monotonic_ns()}"
+    at = stage(process("a", f"exec -a {word} sleep 600"))
+    at.child.start()
+    at.until_told(ProcessesRun)
+    first = at.runner_pid()
+    os.kill(first, signal.SIGSTOP)
+    at.child.force()
+    at.until(lambda: at.child._pid not in (0, first), "another runner is there")
+    second = at.child._pid
+    os.kill(second, signal.SIGSTOP)
+    assert with_words(word)
+    at.child.close()  # as the executor does in the end
+    until(lambda: os.waitpid(second, os.WNOHANG)[0], "the second runner ends")
+    until(lambda: not with_words(word), "its processes end")
 
 
 def test_a_runner_that_died_alone_is_followed_by_another_and_nothing_is_run_twice(stage: Make) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.box import Box, process, until
 from thermos.formats import checkpoint
-from thermos.host import proc
+from thermos.host import coordinator, proc
 from thermos.states import ProcessState, TaskState
 
 P = ProcessState
@@ -119,6 +119,32 @@ def test_the_leash_ends_the_task_as_lost_at_once(box: Box) -> None:
     assert box.wait(box.runners[0], 15) == 0
     assert (box.task_state, box.states("p")) == (TaskState.LOST, [P.KILLED])
     assert box.state.statuses[-1].reason == "the executor died"
+
+
+def test_a_runner_that_hangs_does_not_keep_the_task_of_a_dead_executor(box: Box) -> None:
+    """Whether the coordinator only waits or copies output as well."""
+    logged = {"logger": {"destination": "file", "mode": "rotate"}}
+    task = [
+        process("p", "setsid sleep 600 & trap '' TERM; echo >up; wait; sleep 600"),
+        process("q", "setsid sleep 600 & echo >too; wait", **logged),
+    ]
+    leash, pid = start_with_pipe(box, "--leash_fd", task, "--no_cgroup")
+    for name, file in (("p", "up"), ("q", "too")):
+        box.until_file(file)
+        box.until_running(name)
+    runs = [box.last("p"), box.last("q")]
+    trees = [each for run in runs for each in (run.pid or 0, *proc.children(run.pid or 0))]
+    assert len(trees) >= 4
+    os.kill(pid, signal.SIGSTOP)
+    os.close(leash)
+    assert box.runners[0].wait(coordinator.HUNG_S * 3) == -signal.SIGKILL
+    for run in runs:
+        until(lambda run=run: not proc.is_alive(run.coordinator_pid or 0, run.coordinator_start_ticks), "it ends")  # type: ignore[misc]
+    assert [each for each in trees if proc.is_alive(each, None)] == []
+    for name in ("p", "q"):
+        last = checkpoint.decode(Path(box.root, f"checkpoints/task/coordinator.{name}").read_bytes()).records[-1]
+        assert last.state is P.KILLED  # type: ignore[union-attr]
+        assert last.certificate.killed_by == "the executor died"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("runner_first", [True, False])
