@@ -107,7 +107,7 @@ THIRD_PARTY: Final[dict[str, frozenset[str]]] = {
     "scheduler.api": frozenset({"waitress", "werkzeug", "prometheus_client"}),
     "scheduler.pages": frozenset({"jinja2", "markupsafe"}),
     "scheduler.local": frozenset({"h11"}),
-    "scheduler.client": frozenset({"kazoo"}),
+    "scheduler.client": frozenset({"kazoo", "requests", "urllib3"}),
 }
 
 
