@@ -174,7 +174,7 @@ def _new_file(path: str) -> Iterator[str]:
         for leftover in (temporary, f"{temporary}-journal", f"{temporary}-wal", f"{temporary}-shm"):
             with suppress(FileNotFoundError):
                 os.unlink(leftover)
-        with _named(path):
+        with named(path):
             yield temporary
         file = os.open(temporary, os.O_RDONLY)
         try:
@@ -199,7 +199,7 @@ def _of_os(error: OSError, path: str) -> StoreError:
 
 
 @contextmanager
-def _named(path: str) -> Iterator[None]:
+def named(path: str) -> Iterator[None]:
     """SQLite's errors as ours, with the file and what to do."""
     try:
         yield
@@ -236,7 +236,7 @@ class SqliteStore:
         self._known_configs: set[str] = set()
         #: Why nothing can be written any more.
         self._broken: str | None = None
-        with _named(path):
+        with named(path):
             self._connection = connect(path)
             try:
                 self._open()
@@ -308,7 +308,7 @@ class SqliteStore:
 
     def load(self) -> Iterable[Change]:
         """All that is kept, as the changes that make it of nothing. Raises Damaged at its end, StoreError."""
-        with _named(self.path):
+        with named(self.path):
             yield from read_changes(self._connection, self.path)
 
     def commit(self, changes: Sequence[Change]) -> None:
@@ -344,7 +344,7 @@ class SqliteStore:
         if self._broken is not None:
             raise StoreError(f"{self.path} cannot be used since an earlier error: {self._broken}; start again")
         try:
-            with _named(self.path):
+            with named(self.path):
                 yield
         except (Fenced, NoSpace):
             raise
@@ -358,7 +358,7 @@ class SqliteStore:
         Has a connection of its own, so that another thread may do it. Raises StoreError, NoSpace.
         """
         with (
-            _named(self.path),
+            named(self.path),
             _new_file(path) as temporary,
             closing(connect(self.path, "rw")) as source,
             closing(connect(temporary)) as copy,
