@@ -13,17 +13,16 @@ import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from kazoo.client import KazooClient, KazooState
+from kazoo.client import KazooState
 from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
-from kazoo.retry import KazooRetry
 
 from scheduler.mesos.session import Address
+from thermos.announce.auth import Auth
+from thermos.announce.zookeeper import zookeeper_client
 
 #: mesos/src/master/constants.hpp, DEFAULT_MASTER_PORT.
 MASTER_PORT: Final = 5050
-#: kazoo's own reconnecting; its default would wait for up to an hour.
-_MAX_RECONNECT_S: Final = 2.0
 _ANSWER_S: Final = 5.0
 #: After something failed in ZooKeeper, the next look.
 _RETRY_S: Final = 1.0
@@ -152,14 +151,10 @@ class ZooKeeperFinder:
         self._condition = threading.Condition()
         self._leader: Address | None = None
         self._why_none = f"ZooKeeper at {masters.hosts} has not answered yet"
-        self._is_closed = False
+        self._closing = threading.Event()
         self._changed: Callable[[Address], object] = lambda address: None
-        self._client = KazooClient(
-            hosts=masters.hosts,
-            timeout=session_s,
-            connection_retry=KazooRetry(max_tries=-1, delay=0.1, max_delay=_MAX_RECONNECT_S),
-            auth_data=[("digest", masters.credential)] if masters.credential else None,
-        )
+        auth = Auth((("digest", masters.credential),)) if masters.credential else None
+        self._client = zookeeper_client(masters.hosts, session_s, auth)
         self._client.add_listener(self._state_changed)
         self._thread = threading.Thread(target=self._run, name="master-finder", daemon=True)
 
@@ -174,7 +169,7 @@ class ZooKeeperFinder:
         if is_again:
             self._wake.put(None)
         with self._condition:
-            self._condition.wait_for(lambda: self._leader is not None or self._is_closed, timeout_s)
+            self._condition.wait_for(lambda: self._leader is not None or self._closing.is_set(), timeout_s)
             if self._leader is None:
                 raise NoLeader(self._why_none)
             return self._leader
@@ -182,7 +177,7 @@ class ZooKeeperFinder:
     def close(self) -> None:
         """End the session with ZooKeeper, in bounded time."""
         with self._condition:
-            self._is_closed = True
+            self._closing.set()
             self._condition.notify_all()
         self._wake.put(None)
         if self._thread.ident is not None:
@@ -208,7 +203,7 @@ class ZooKeeperFinder:
                 self._wake.get(timeout=retry_s)
             except queue.Empty:
                 pass
-            if self._is_closed:
+            if self._closing.is_set():
                 return
             retry_s = None
             if not self._client.connected:

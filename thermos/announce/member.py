@@ -11,15 +11,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from kazoo.client import KazooClient, KazooState
+from kazoo.client import KazooState
 from kazoo.exceptions import KazooException, NoNodeError
-from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
-from kazoo.retry import KazooRetry
-from kazoo.security import ACL, make_acl, make_digest_acl_credential
+from kazoo.handlers.threading import KazooTimeoutError
 
 from thermos.announce.auth import Auth
+from thermos.announce.zookeeper import zookeeper_client
 
 #: Name of a member without its number (twitter.commons zookeeper: Group.MEMBER_PREFIX).
 PREFIX: Final = "member_"
@@ -30,11 +29,6 @@ _ANSWER_S: Final = 5.0
 #: After something failed, the next look comes after so long, then twice as long, up to the original's 15 s.
 _FIRST_RETRY_S: Final = 0.2
 _LAST_RETRY_S: Final = 15.0
-#: kazoo's own reconnecting; its default would wait for up to an hour.
-_MAX_RECONNECT_S: Final = 2.0
-#: So often a server may be tried within one session. Where the ensemble is one name, kazoo alone waits a whole session
-#: for one that takes the connection and says nothing, as a ZooKeeper that is just starting can (10 of 100 starts).
-_TRIES_PER_SESSION: Final = 3
 
 
 class Connected(NamedTuple):
@@ -68,24 +62,6 @@ class Gone(NamedTuple):
 MemberEvent: TypeAlias = Connected | Joined | Parted | Trouble | Gone
 
 
-class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo ships no types
-    """kazoo's threads, with a bound of ours on each of its waits for a server.
-
-    A third of a session is what kazoo waits for between two pings anyway: what lives is asked no more often.
-    """
-
-    def __init__(self, session_s: float) -> None:
-        super().__init__()
-        self._longest_s = session_s / _TRIES_PER_SESSION
-
-    def create_connection(self, *args: Any, timeout: float, **more: Any) -> Any:
-        return super().create_connection(*args, timeout=min(timeout, self._longest_s), **more)
-
-    def select(self, reading: Any, writing: Any, failed: Any, timeout: float | None = None) -> Any:
-        bound_s = self._longest_s if timeout is None else min(timeout, self._longest_s)
-        return super().select(reading, writing, failed, bound_s)
-
-
 class Member:
     """One node below *path* that holds *data*. *tell* is called from threads of ours: it must not block."""
 
@@ -106,14 +82,7 @@ class Member:
         self._is_closing = False
         self._node: str | None = None
         self._was_connected = False
-        self._client = KazooClient(
-            hosts=hosts,
-            timeout=session_s,
-            handler=_Handler(session_s),
-            connection_retry=KazooRetry(max_tries=-1, delay=0.1, max_delay=_MAX_RECONNECT_S),
-            auth_data=[(scheme, credential) for scheme, credential in auth.credentials] if auth else None,
-            default_acl=_acl(auth),
-        )
+        self._client = zookeeper_client(hosts, session_s, auth)
         self._client.add_listener(self._changed)
         self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
 
@@ -247,15 +216,3 @@ class Member:
             self._client.delete_async(node).get(timeout=_ANSWER_S)
         except NoNodeError:
             pass
-
-
-def _acl(auth: Auth | None) -> list[ACL] | None:
-    if auth is None or not auth.rules:
-        return None
-    result = []
-    for rule in auth.rules:
-        credential = rule.credential
-        if rule.scheme == "digest":
-            credential = make_digest_acl_credential(*credential.split(":", 1))
-        result.append(make_acl(rule.scheme, credential, **dict.fromkeys(rule.permissions, True)))
-    return result
