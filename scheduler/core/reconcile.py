@@ -38,7 +38,8 @@ def first(now_s: float, settings: Settings) -> Schedule:
 
 def registered_again(schedule: Schedule, now_s: float, settings: Settings) -> Schedule:
     """After a re-registration: as at first, but nothing that was due sooner is put off, so that a master that comes
-    and goes cannot keep either run from ever happening."""
+    and goes cannot keep either run from ever happening. A run that was under way is over: batches that were not sent
+    yet are to be dropped, since the next run asks about all again."""
     anew = first(now_s, settings)
     return anew._replace(
         explicit_at_s=min(anew.explicit_at_s, schedule.explicit_at_s),
@@ -57,7 +58,9 @@ def after_explicit(schedule: Schedule, now_s: float, settings: Settings, takes_s
     start_s = schedule.since_s + settings.reconciliation_initial_delay_s
     next_s = _next(start_s, now_s, settings.reconciliation_explicit_interval_s)
     ends_s = now_s + takes_s
-    return schedule._replace(explicit_at_s=max(next_s, ends_s), implicit_at_s=max(schedule.implicit_at_s, ends_s))
+    if takes_s > 0:  # the other's turn comes first, even where a run takes longer than the interval
+        next_s = max(next_s, ends_s + settings.reconciliation_schedule_spread_s)
+    return schedule._replace(explicit_at_s=next_s, implicit_at_s=max(schedule.implicit_at_s, ends_s))
 
 
 def after_implicit(schedule: Schedule, now_s: float, settings: Settings) -> Schedule:
