@@ -68,7 +68,8 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "scheduler.store": SCHEDULER_FACTS | {"scheduler.core", "scheduler.wire"},
     "scheduler.mesos": SCHEDULER_FACTS | {"scheduler.core", "thermos.announce"},
     "scheduler.api": SCHEDULER_FACTS
-    | {"scheduler.core", "scheduler.wire", "scheduler.pages", "thermos", "thermos.config", "thermos.generated"},
+    | {"scheduler.core", "scheduler.wire", "scheduler.pages", "thermos", "thermos.config", "thermos.generated"}
+    | {"observer_static.serve.server"},  # waitress with its limits: hardened once, for both
     "scheduler.pages": SCHEDULER_FACTS | {"scheduler.core", "observer_static"},
     "scheduler.local": SCHEDULER_FACTS | {"thermos.host"},
     "scheduler.client": SCHEDULER_FACTS

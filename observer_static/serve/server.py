@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from waitress import wasyncore
@@ -20,10 +22,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES: Final = 16 << 10
-#: Nothing has a body here; waitress refuses one as long as this.
-MAX_BODY_BYTES: Final = 1
-#: What waits to be sent is held in memory up to this, more than any page has, and never in a file.
-HELD_BYTES: Final = 16 << 20
 #: Time that requests which are being worked on get at the end.
 STOP_S: Final = 2
 
@@ -41,6 +39,10 @@ class Limits(NamedTuple):
     request_s: float = 20.0
     #: How often connections are looked at, while there are any; without any, the thread sleeps.
     look_s: int = 5
+    #: A body as long as this is refused; 1: nothing has a body.
+    body_bytes: int = 1
+    #: What waits to be sent or comes in is held in memory up to this, and beyond it in a file without a name.
+    held_bytes: int = 16 << 20
 
 
 class _Parser(HTTPRequestParser):
@@ -53,7 +55,7 @@ class _Parser(HTTPRequestParser):
             raise ParsingError("the address is none") from None
 
 
-class _Channel(HTTPChannel):
+class Channel(HTTPChannel):
     """A connection that remembers when its request began."""
 
     parser_class = _Parser
@@ -75,7 +77,16 @@ class _Workers(ThreadedTaskDispatcher):
 
 
 class _Server(TcpWSGIServer):
-    channel_class = _Channel
+    channel_class = Channel
+    #: What is made of a connection's socket; None: nothing.
+    wrap: Callable[[socket.socket], socket.socket] | None = None
+
+    def accept(self) -> Any:
+        """The next connection and its address. Its OSError is waitress' to take: it drops that connection."""
+        accepted = super().accept()
+        if accepted is None or self.wrap is None:
+            return accepted
+        return self.wrap(accepted[0]), accepted[1]
 
     def maintenance(self, now: int) -> None:
         """Nothing: waitress only marks what is late, and closes it when the client reads on. See ``close_late``."""
@@ -93,8 +104,18 @@ class _Server(TcpWSGIServer):
 class Server:
     """Answers requests from when it is made until ``close``."""
 
-    def __init__(self, host: str, port: int, app: WSGIApplication, limits: Limits | None = None) -> None:
-        """Listens; port 0: a free one. Raises OSError where it cannot."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        app: WSGIApplication,
+        limits: Limits | None = None,
+        *,
+        channel: type[Channel] = Channel,
+        wrap: Callable[[socket.socket], socket.socket] | None = None,
+    ) -> None:
+        """Listens; port 0: a free one. Raises OSError where it cannot. *channel* speaks with what *wrap* makes of a
+        connection's socket."""
         limits = limits or Limits()
         settings = Adjustments(
             host=host,
@@ -104,9 +125,9 @@ class Server:
             channel_timeout=limits.idle_s,
             cleanup_interval=limits.look_s,
             max_request_header_size=MAX_HEADER_BYTES,
-            max_request_body_size=MAX_BODY_BYTES,
-            outbuf_overflow=HELD_BYTES,
-            inbuf_overflow=HELD_BYTES,
+            max_request_body_size=limits.body_bytes,
+            outbuf_overflow=limits.held_bytes,
+            inbuf_overflow=limits.held_bytes,
             expose_tracebacks=False,
             log_socket_errors=False,
             clear_untrusted_proxy_headers=True,
@@ -125,6 +146,8 @@ class Server:
             wasyncore.close_all(self._map)
             words = f"cannot listen on {host}, port {port}: {error.strerror or error}"
             raise OSError(error.errno, words) from None
+        self._server.channel_class = channel
+        self._server.wrap = wrap
         self._limits = limits
         self._dispatcher.set_thread_count(limits.threads)
         self._thread = threading.Thread(target=self._run, name="serve", daemon=True)

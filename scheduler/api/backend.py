@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from scheduler.core.commands import Answer, Command
@@ -10,6 +11,7 @@ from scheduler.core.settings import Settings
 from scheduler.core.state import State
 
 if TYPE_CHECKING:
+    from scheduler.core.groups import Group
     from scheduler.core.offers import OfferBook
 
 T = TypeVar("T")
@@ -27,6 +29,8 @@ class View(NamedTuple):
     metrics: Mapping[str, float]
     #: When this is, wall time.
     wall_ms: int
+    #: Tasks that wait, by their configuration's digest.
+    groups: Mapping[str, Group] = MappingProxyType({})
 
 
 class Leader(NamedTuple):
