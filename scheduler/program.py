@@ -25,6 +25,7 @@ from scheduler.core.events import (
     Event,
     Launch,
     Now,
+    Resumed,
     Subscribed,
     Suspended,
     Woke,
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 MAX_BATCH: Final = 1000
 #: How often a full disk is tried again.
 RETRY_DISK_S: Final = 5.0
+#: While it is not sure that we lead, it is asked so often.
+ASK_LEASE_S: Final = 0.5
 #: A client that got no answer for so long is told so.
 ANSWER_S: Final = 60.0
 
@@ -96,6 +99,7 @@ class Program:
         accept: Callable[[Launch], Call],
         *,
         leader: Callable[[], Leader],
+        leads: Callable[[], bool] | None = None,
         backup: Callable[[], str],
         backups: Callable[[], tuple[str, ...]],
         wall: Callable[[], float] = time.time,
@@ -106,6 +110,9 @@ class Program:
         self._connect = connect
         self._accept = accept
         self._leader = leader
+        #: Whether it is sure, now, that we lead: a process that was stopped for a while hears of its loss only later.
+        self._leads = leads or (lambda: True)
+        self._is_unsure = False
         self._backup = backup
         self._backups = backups
         self._wall = wall
@@ -175,8 +182,10 @@ class Program:
     def _take(self) -> list[Item]:
         """What waits, at least one thing; Woke if nothing came before it was time."""
         wake_at_s = self.engine.wake_at_s
-        if self._retry_disk_at_s is not None:
-            wake_at_s = min(self._retry_disk_at_s, wake_at_s or self._retry_disk_at_s)
+        soon = [at_s for at_s in (wake_at_s, self._retry_disk_at_s) if at_s is not None]
+        if self._is_unsure:
+            soon.append(self._mono() + ASK_LEASE_S)
+        wake_at_s = min(soon, default=None)
         try:
             if wake_at_s is None:
                 items = [self._queue.get()]
@@ -206,6 +215,9 @@ class Program:
         if self._retry_disk_at_s is not None and self._retry_disk_at_s <= self._mono():
             items.append(DiskHasRoom())
             self._retry_disk_at_s = None
+        if self._is_unsure is self._leads():
+            self._is_unsure = not self._is_unsure
+            items.insert(0, Suspended() if self._is_unsure else Resumed())
         for item in items:
             if isinstance(item, Looking):
                 lookers.append(item)
@@ -284,6 +296,7 @@ class Program:
             pending_reasons=_Lazily(self.engine.pending_reasons),
             metrics=_Lazily(self._metrics),
             wall_ms=int(self._wall() * 1000),
+            groups=self.engine.groups.groups,
         )
 
     def _metrics(self) -> Mapping[str, float]:
