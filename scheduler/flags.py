@@ -108,6 +108,7 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
         ),
         "Mesos": (
             Flag("mesos_master_address", str, None, "zk://…/mesos, or host:port[,host:port…]"),
+            Flag("mesos_tls_ca", str, None, "speak https to the master; certificates (PEM) that are trusted"),
             Flag("mesos_role", str, "*", "whose resources are asked for"),
             Flag("framework_name", str, "Aurora", "how Mesos shows us"),
             Flag("framework_failover_timeout", duration, 21 * 86400.0, "how long Mesos keeps tasks while nobody leads"),

@@ -90,12 +90,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except Exception:  # the program's top: what is kept is kept, and the next start goes on from there
+        logging.getLogger(__name__).exception("a fault of ours; nothing that was answered is lost")
+        return ExitCode.INTERNAL
 
 
 def _run(options: Options, local_dir: str | None) -> int:
     from scheduler.service import Service
 
-    service = Service(options, local_dir)
+    service = Service(options)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: service.stop(f"signal {signal.Signals(number).name}"))
     return service.run()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from scheduler.store.backups import restore_into
+from scheduler.core.changes import PutTask
+from scheduler.store.backups import read_backup
+from scheduler.store.backups import restore as replace_all
 from scheduler.store.opening import open_store
 from scheduler.store.snapshot_import import read_snapshot
 from thermos.errors import ExitCode, ThermosError
@@ -43,6 +45,12 @@ def bring_in(args: argparse.Namespace) -> int:
 
 def restore(args: argparse.Namespace) -> int:
     """Make a backup the store."""
-    count = restore_into(args.backup, args.store)
-    print(f"{args.store} holds {count} tasks of {args.backup} now.")
+    wanted = read_backup(args.backup)
+    store = open_store(args.store)
+    try:
+        replace_all(store, wanted)
+    finally:
+        store.close()
+    tasks = sum(isinstance(change, PutTask) for change in wanted)
+    print(f"{args.store} holds the {tasks} tasks of {args.backup} now, and all else that is in it.")
     return ExitCode.OK

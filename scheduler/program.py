@@ -186,17 +186,13 @@ class Program:
         if self._is_unsure:
             soon.append(self._mono() + ASK_LEASE_S)
         wake_at_s = min(soon, default=None)
+        items: list[Item] = []
         try:
-            if wake_at_s is None:
-                items = [self._queue.get()]
-            else:
-                items = [self._queue.get(timeout=max(0.0, wake_at_s - self._mono()))]
+            items.append(self._queue.get(timeout=None if wake_at_s is None else max(0.0, wake_at_s - self._mono())))
             while len(items) < MAX_BATCH:
                 items.append(self._queue.get_nowait())
         except queue.Empty:
             pass
-        else:
-            return items
         wake_at_s = self.engine.wake_at_s
         if wake_at_s is not None and wake_at_s <= self._mono():
             items.append(Woke())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
 import random
 import ssl
@@ -13,25 +12,27 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from scheduler.api.app import create_app
 from scheduler.api.backend import Leader, View
 from scheduler.api.options import ApiOptions
+from scheduler.api.security import Security, parsed
 from scheduler.api.server import Server
+from scheduler.api.tls import context_of
 from scheduler.core.commands import Answer, Command, refused
 from scheduler.core.engine import Engine
-from scheduler.core.events import Accept, Event, Launch
+from scheduler.core.events import Accept, Elected, Event, Launch
 from scheduler.core.offers import OfferBook
 from scheduler.core.state import State
 from scheduler.framework import credential_of, framework_info
 from scheduler.mesos.connection import Credential, MasterConnection
+from scheduler.mesos.election import Election, ElectionEvent, Endpoint, Lost, digest_auth
 from scheduler.mesos.finder import finder_of
 from scheduler.mesos.task_info import Room, task_info
-from scheduler.options import Options
-from scheduler.program import Doing, Ended, Item, Mesos, Program
-from scheduler.standing import Standing, stand
-from scheduler.store.backups import Backups
+from scheduler.options import Options, OptionsInvalid
+from scheduler.program import Ended, Mesos, Program
+from scheduler.store.backups import Backups, is_due
 from scheduler.store.interface import Store, StoreError
 from scheduler.store.opening import open_store
 from thermos.errors import ExitCode
@@ -52,10 +53,11 @@ class Service:
     def __init__(self, options: Options) -> None:
         self.options = options
         self._program: Program | None = None
-        self._standing: Standing | None = None
+        self._election: Election | None = None
         self._ends: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
         self._server: Server | None = None
-        self._backups: Backups | None = None
+        directory = options["backup_dir"]
+        self._backups = Backups(directory, options["max_saved_backups"]) if directory is not None else None
         self._empty = View(
             State(), OfferBook(options.settings, random.random), options.settings, MappingProxyType({}),
             MappingProxyType({"framework_registered": 0}), 0,
@@ -78,7 +80,7 @@ class Service:
     def leader(self) -> Leader:
         if self._program is not None:
             return Leader(True, self.url)
-        return Leader(False, None if self._standing is None else self._standing.leader_url())
+        return Leader(False, None if self._election is None else self._election.leader_url())
 
     def backup(self) -> str:
         return self._leading().backup()
@@ -105,7 +107,9 @@ class Service:
 
     def stop(self, reason: str) -> None:
         """End it, from any thread or a signal's handler; tasks go on."""
-        ended = Ended(ExitCode.OK, reason)
+        self._end(Ended(ExitCode.OK, reason))
+
+    def _end(self, ended: Ended) -> None:
         self._ends.put(ended)
         if self._program is not None:
             self._program.tell(ended)
@@ -117,39 +121,47 @@ class Service:
         store = open_store(options["store"])
         with contextlib.ExitStack() as stack:
             stack.callback(store.close)
-            self._server = Server(
-                create_app(self, self._api_options()),
-                options["ip"],
-                options["http_port"],
-                (options["tls_cert"], options["tls_key"]) if options["tls_cert"] else None,
-            )
+            tls = context_of(options["tls_cert"], options["tls_key"]) if options["tls_cert"] else None
+            self._server = Server(create_app(self, self._api_options()), options["ip"], options["http_port"], tls)
             stack.callback(self._server.close)
             self._server.start()
             log.info("listening on %s", self.url)
-            standing = stand(options, self.url, self._told)
-            if standing is not None:
-                self._standing = standing
-                stack.callback(standing.close)
-                standing.start()
+            if options["zk_endpoints"]:
+                self._election = self._stand()
+                stack.callback(self._election.close)
+                self._election.start()
                 log.info("waiting to lead")
                 ended = self._ends.get()
                 if ended is not None:  # None: elected
                     return self._over(ended)
             return self._over(self._lead(store))
 
+    def _stand(self) -> Election:
+        """Be a candidate for the lead."""
+        options = self.options
+        port = self._server.port if self._server is not None else options["http_port"]
+        return Election(
+            ",".join(options["zk_endpoints"]) + (options["zk_chroot_path"] or ""),
+            options["serverset_path"],
+            Endpoint(options["hostname"], port, "https" if options["tls_cert"] else "http"),
+            self._told,
+            auth=digest_auth(options["zk_digest_credentials"]),
+            session_s=options["zk_session_timeout"],
+            say=lambda text: log.warning("%s", text),
+        )
+
     def _over(self, ended: Ended) -> int:
         (log.info if ended.code == ExitCode.OK else log.error)("ending: %s", ended.reason)
         return ended.code
 
-    def _told(self, item: Item | None) -> None:
-        """From the election: None is "you lead", everything else goes to whoever is at it."""
-        program = self._program
-        if item is None:
+    def _told(self, event: ElectionEvent) -> None:
+        """From the election's thread."""
+        if isinstance(event, Elected):
             self._ends.put(None)
-        elif program is not None:
-            program.tell(item)
-        elif isinstance(item, Ended):
-            self._ends.put(item)
+        elif isinstance(event, Lost):
+            self._end(Ended(ExitCode.REFUSED, f"this scheduler leads no more: {event.reason}"))
+        elif self._program is not None:
+            self._program.tell(event)
 
     def _lead(self, store: Store) -> Ended:
         """Load everything, take the lead, and run the loop."""
@@ -161,15 +173,15 @@ class Service:
             state.apply(change)
         log.info("leading (epoch %d), %d tasks loaded in %.2f s", epoch, len(state.tasks), time.monotonic() - began_s)
         engine = Engine(settings, lambda: str(uuid.uuid4()), random.random, state)
-        self._backups = Backups(store, self.options["backup_dir"], self.options["max_saved_backups"])
         program = Program(
             engine,
             store,
             self._connect,
             self._accept,
             leader=self.leader,
-            backup=lambda: self._backups_of().make(time.time()),
-            backups=lambda: self._backups_of().list(),
+            leads=self._election.leads if self._election is not None else None,
+            backup=lambda: self._backups_of().take(store, int(time.time() * 1000)),
+            backups=lambda: self._backups_of().names(),
         )
         self._program = program
         if not self._ends.empty():
@@ -184,23 +196,20 @@ class Service:
             over.set()
 
     def _backups_of(self) -> Backups:
-        assert self._backups is not None
+        if self._backups is None:
+            raise StoreError("no backup directory is set: start the scheduler with -backup_dir")
         return self._backups
 
     def _keep_backups(self, program: Program, over: threading.Event) -> None:
         """Every hour a backup, made by the loop's thread, between two decisions."""
-        from concurrent.futures import Future
-
-        interval_s = self.options["backup_interval"]
-        if self.options["backup_dir"] is None:
+        if self._backups is None:
             return
+        interval_s = self.options["backup_interval"]
         while not over.wait(min(_BACKUP_LOOK_S, interval_s)):
-            backups = self._backups_of()
-            if backups.is_due(time.time(), interval_s):
-                result: Future[Any] = Future()
-                program.tell(Doing(lambda backups=backups: backups.make(time.time()), result))  # type: ignore[misc]
-                error = result.exception(_BACKUP_LOOK_S)
-                if error is not None:
+            if is_due(self._backups.names(), int(time.time() * 1000), interval_s):
+                try:
+                    log.info("backup %s made", program.backup())
+                except (StoreError, TimeoutError) as error:
                     log.error("no backup could be made: %s", error)
 
     # -- Mesos ---------------------------------------------------------------------------------------------------------
@@ -208,12 +217,13 @@ class Service:
     def _connect(self, framework_id: str | None, tell: Callable[[Event], None]) -> Mesos:
         options = self.options
         credential = credential_of(options)
+        ca = options["mesos_tls_ca"]
         return MasterConnection(
-            finder_of(options["mesos_master_address"]),
+            finder_of(options["mesos_master_address"], by_hostname=ca is not None),
             framework_info(options, framework_id, f"{self.url}/scheduler"),
             tell,
             credential=Credential(*credential) if credential is not None else None,
-            ssl_context=ssl.create_default_context() if os.environ.get("SSL_CERT_FILE") else None,
+            ssl_context=None if ca is None else ssl.create_default_context(cafile=ca),
             say=lambda text: log.warning("%s", text),
         )
 
@@ -230,17 +240,25 @@ class Service:
     # -- the API -------------------------------------------------------------------------------------------------------
 
     def _api_options(self) -> ApiOptions:
-        from scheduler.api.security import read_shiro
-
         options = self.options
         path = options["shiro_ini_path"]
         return ApiOptions(
             cluster_name=options.settings.cluster_name,
             stats_url_prefix=options["stats_url_prefix"],
-            security=read_shiro(path) if path is not None else None,
+            security=_security(path) if path is not None else None,
             is_auth_required_for_reads=options["require_auth_for_reads"],
             more_metrics=self._process_metrics,
         )
 
     def _process_metrics(self) -> Mapping[str, float]:
         return {}
+
+
+def _security(path: str) -> Security:
+    """Users and what they may do. Raises OptionsInvalid, SecurityError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return parsed(file.read(), path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OptionsInvalid([f"shiro_ini_path {path} cannot be read: {reason}"]) from None
