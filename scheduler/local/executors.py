@@ -58,10 +58,10 @@ class Executors:
             framework = task.framework
             world.actions.append(StartExecutor(key, executor.container_id, info, framework.user, framework.checkpoint))
             self._set_deadline(executor, world.settings.executor_registration_timeout_s)
-            world.keep("executor", key)
+            world.keep("executor", *key)
         task.executor = executor
         executor.tasks[task.id] = task
-        world.keep("task", (task.framework.id, task.id))
+        world.keep("task", task.framework.id, task.id)
         if executor.phase is Phase.TERMINATING:
             self._say_for(task, MesosTaskState.TASK_LOST, Reason.REASON_EXECUTOR_TERMINATED, "Executor terminating")
         elif executor.phase is Phase.REGISTERING:
@@ -112,7 +112,7 @@ class Executors:
         task.pending.append(status)
         assert status.uuid is not None
         task.seen.add(status.uuid)
-        self._world.keep("task", (task.framework.id, task.id))
+        self._world.keep("task", task.framework.id, task.id)
         if not task.is_told:
             self.tell_next(task)
 
@@ -150,7 +150,7 @@ class Executors:
             return
         done = task.pending.popleft()
         task.is_told = False
-        self._world.keep("task", (task.framework.id, task.id))
+        self._world.keep("task", task.framework.id, task.id)
         if done.state.is_terminal:
             self.forget(task)
         else:
@@ -169,7 +169,7 @@ class Executors:
         if task.executor is not None:
             task.executor.tasks.pop(task.id, None)
             task.executor.waiting.pop(task.id, None)
-        self._world.keep("task", (task.framework.id, task.id))
+        self._world.keep("task", task.framework.id, task.id)
 
     # -- executors -----------------------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ class Executors:
         executor = self._find(event.key)
         if executor is not None:
             executor.pid, executor.start_ticks = event.pid, event.start_ticks
-            self._world.keep("executor", event.key)
+            self._world.keep("executor", *event.key)
 
     def subscribed(self, event: ExecutorSubscribed) -> None:
         """It is there, for the first time or again."""
@@ -192,7 +192,7 @@ class Executors:
             world.actions.append(TellExecutor(event.key, Shutdown()))
             return
         executor.phase, executor.is_recovered, executor.deadline_s = Phase.RUNNING, False, None
-        world.keep("executor", event.key)
+        world.keep("executor", *event.key)
         info = {"id": {"value": framework.id}, **framework.info}
         told = Subscribed(
             read_executor(Object(executor.info, "")),
@@ -225,7 +225,7 @@ class Executors:
             self._world.actions.append(TellExecutor(executor.key, Shutdown()))
         executor.phase = Phase.TERMINATING
         self._set_deadline(executor, shutdown_grace_s(executor.info, self._world.settings.executor_shutdown_grace_s))
-        self._world.keep("executor", executor.key)
+        self._world.keep("executor", *executor.key)
 
     def _set_deadline(self, executor: Executor, in_s: float) -> None:
         executor.deadline_s = self._world.now_s + in_s
@@ -275,9 +275,9 @@ class Executors:
             if not task.is_over:
                 self._say_for(task, MesosTaskState.TASK_FAILED, reason, message)
             task.executor = None
-            world.keep("task", (task.framework.id, task.id))
+            world.keep("task", task.framework.id, task.id)
         del agent.executors[event.key]
-        world.keep("executor", event.key)
+        world.keep("executor", *event.key)
         self._allocator.give_back(agent, executor.resources)
 
     def _find(self, key: ExecutorKey) -> Executor | None:

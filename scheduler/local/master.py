@@ -373,7 +373,7 @@ class Master:
             self.executors.forget(task)
         for key in list(agent.executors):
             world.actions.append(model.DestroyExecutor(key))
-            world.keep("executor", key)
+            world.keep("executor", *key)
         del world.agents[agent_id]
         world.gone[agent_id] = None
         world.keep("agent", agent_id)

@@ -15,8 +15,8 @@ from thermos.mesos import Label, MesosTaskState, Raw, Reason, Source
 
 #: A kind of timer, and what it is about.
 TimerKey = tuple[str, Hashable]
-#: A kind of thing that is kept, and its id.
-KeptKey = tuple[str, Hashable]
+#: A kind of thing that is kept, and the parts of its id.
+KeptKey = tuple[str, ...]
 
 _PARTITION_AWARE = "PARTITION_AWARE"
 
@@ -238,10 +238,10 @@ class World:
 
     # -- doing ---------------------------------------------------------------------------------------------------------
 
-    def keep(self, kind: str, about: Hashable) -> None:
+    def keep(self, *key: str) -> None:
         """Something to be kept has changed."""
         if self.settings.is_kept:
-            self.changed[kind, about] = None
+            self.changed[key] = None
 
     def tell(self, framework: Framework, event: SchedulerEvent) -> None:
         """Send it to the framework; nothing while it is not connected."""

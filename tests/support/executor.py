@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.support.box import until, with_words
-from tests.support.mesos import Mesos, Scheduler
+from tests.support.mesos import Cluster, Scheduler
 from thermos.checkpoints import read_task
 from thermos.host import proc
 
@@ -31,7 +31,7 @@ def free_port() -> int:
 class Task:
     """A task that the executor runs for a framework of the test's."""
 
-    def __init__(self, cluster: Mesos, framework: Scheduler, *processes: dict[str, object], **more: Any) -> None:
+    def __init__(self, cluster: Cluster, framework: Scheduler, *processes: dict[str, object], **more: Any) -> None:
         self.task_id = more.pop("task_id", "t")
         self.cluster = cluster
         self.framework = framework

@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pytest
 
@@ -172,12 +172,7 @@ class Mesos:
 
     def get(self, path: str) -> Any:
         """The JSON at *path*."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
+        return get_json(self.port, path)
 
     def state(self) -> Any:
         """``/master/state``."""
@@ -207,6 +202,30 @@ class Mesos:
         """Files of every agent that match *pattern*, in its work directory."""
         for directory in Path(self.directory, "work", "mesos", "work", "agents").glob("*"):
             yield from (directory / "work").glob(pattern)
+
+
+def get_json(port: int, path: str) -> Any:
+    """The JSON at *path* of a server on this machine."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+class Cluster(Protocol):
+    """What a ``Scheduler`` needs of a Mesos, this one or another."""
+
+    port: int
+
+    def has_acknowledged(self, status: Mapping[str, Any]) -> bool:
+        """Whether it is written down that the framework acknowledged this status."""
+        ...
+
+    def sandboxes(self) -> list[Path]:
+        """The sandbox of each executor, newest last."""
+        ...
 
 
 def with_marker(marker: bytes) -> list[int]:
@@ -240,7 +259,7 @@ class Scheduler:
 
     def __init__(
         self,
-        cluster: Mesos,
+        cluster: Cluster,
         *,
         checkpoint: bool = True,
         failover_s: float = 600.0,
@@ -519,7 +538,7 @@ def _cpus(offer: Mapping[str, Any]) -> float:
 
 
 @contextlib.contextmanager
-def scheduler(cluster: Mesos, **settings: Any) -> Iterator[Scheduler]:
+def scheduler(cluster: Cluster, **settings: Any) -> Iterator[Scheduler]:
     """A subscribed scheduler."""
     made = Scheduler(cluster, **settings)
     try:
