@@ -39,6 +39,12 @@ def image_binder(cluster: Cluster) -> Binder:
     return bind
 
 
+def any_image(address: str) -> str | None:
+    """Gives ``docker.image[NAME][TAG]`` the value NAME:TAG, without asking: where the image does not matter."""
+    found = _REFERENCE.fullmatch(address)
+    return f"{found[1]}:{found[2]}" if found is not None else None
+
+
 def resolve(registry: str, name: str, tag: str) -> str:
     """*name* with the digest that *tag* stands for, and with the registry's host where it is not Docker's own.
 

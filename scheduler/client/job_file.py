@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from scheduler.client import conversion
-from scheduler.client.docker import image_binder
+from scheduler.client.docker import any_image, image_binder
 from scheduler.client.errors import InvalidConfiguration
 from scheduler.client.keys import JobRef
 from scheduler.client.printing import clean
@@ -18,12 +18,14 @@ from thermos.config.job_schema import Job
 def read_file(path: str, args: argparse.Namespace, session: Session, cluster: str | None) -> Config:
     """What the file at *path* says, with the options of the command line; warnings go to stderr.
 
+    Images are looked up at *cluster*'s registry; None: they are not looked up, only their references allowed.
+
     Raises:
         InvalidConfiguration: with all of its problems.
     """
-    binders = [] if cluster is None else [image_binder(session.clusters[cluster])]
+    binder = any_image if cluster is None else image_binder(session.clusters[cluster])
     try:
-        config = load(path, args.bind, args.read_json, binders)
+        config = load(path, args.bind, args.read_json, [binder])
     except ConfigError as error:
         raise InvalidConfiguration(f"Error loading configuration: {error}") from None
     for warning in config.warnings:

@@ -1,0 +1,122 @@
+"""A rolling restart: batch by batch, each instance watched until it has run long enough.
+
+Source: ``aurora/client/api/{restarter,instance_watcher}.py``. Unlike there, more failures than are allowed are an
+error, and an instance whose old task is seen running still is not taken for the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from scheduler.client.keys import ranges
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a restart goes."""
+
+    batch_size: int = 1
+    #: How long an instance must run to count as restarted.
+    watch_s: float = 30
+    #: How often to look.
+    interval_s: float = 3
+    #: Restarts of one instance that may fail before it counts as failed; below 0: no limit.
+    max_per_instance_failures: int = 0
+    #: Instances that may fail before the rest is left alone.
+    max_total_failures: int = 0
+
+
+class Job(Protocol):
+    """The job that is restarted, as its scheduler has it."""
+
+    def restart(self, instances: Sequence[int]) -> None:
+        """Ask for it."""
+
+    def running(self, instances: Collection[int]) -> dict[int, str]:
+        """Task ids of those of *instances* that are RUNNING."""
+
+
+@dataclass
+class Restart:
+    """One restart under way: what is done, what failed, what is left. Instances of *old* have these task ids."""
+
+    settings: Settings
+    job: Job
+    old: dict[int, str]
+    now_s: Callable[[], float]
+    sleep: Callable[[float], None]
+    tell: Callable[[str], None]
+    #: Called before each batch, with this object telling how far it is.
+    note: Callable[[], None] = lambda: None
+    done: list[int] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+    current: list[int] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)
+
+    def run(self, instances: Sequence[int]) -> bool:
+        """Restart *instances*; whether no more of them failed than may."""
+        self.waiting = sorted(instances)
+        failures = dict.fromkeys(self.waiting, 0)
+        while self.waiting:
+            self.current = self.waiting[: self.settings.batch_size]
+            self.waiting = self.waiting[self.settings.batch_size :]
+            self.note()
+            self.tell(f"restarting instances {ranges(self.current)}")
+            self.job.restart(self.current)
+            again = []
+            for number in self._watch(self.current):
+                failures[number] += 1
+                if 0 <= self.settings.max_per_instance_failures < failures[number]:
+                    self.failed.append(number)
+                else:
+                    again.append(number)
+            self.done += [number for number in self.current if number not in again and number not in self.failed]
+            self.current = []
+            if len(self.failed) > self.settings.max_total_failures:
+                self.waiting = sorted({*again, *self.waiting})
+                self.note()
+                return False
+            self.waiting = [*again, *self.waiting]
+        self.note()
+        return True
+
+    def _watch(self, batch: Sequence[int]) -> list[int]:
+        """Those of *batch* whose new task went away before it had run long enough."""
+        seen: dict[int, tuple[str, float]] = {}
+        left = set(batch)
+        lost = []
+        while left:
+            running = self.job.running(left)
+            now_s = self.now_s()
+            for number in sorted(left):
+                task_id = running.get(number)
+                if task_id is None or task_id == self.old.get(number):
+                    continue
+                first_id, since_s = seen.setdefault(number, (task_id, now_s))
+                if task_id != first_id:
+                    lost.append(number)
+                    self.tell(f"instance {number} did not keep running for {self.settings.watch_s:g} s")
+                elif now_s - since_s < self.settings.watch_s:
+                    continue
+                self.old[number] = task_id
+                left.discard(number)
+            if left:
+                young = sorted(number for number in left if number in seen)
+                not_yet = sorted(left - set(young))
+                parts = [f"{ranges(not_yet)} not running yet"] if not_yet else []
+                parts += [f"{ranges(young)} running, watched for {self.settings.watch_s:g} s"] if young else []
+                self.tell(", ".join(parts))
+                self.sleep(self.settings.interval_s)
+        return lost
+
+    def story(self) -> str:
+        """How far it is, for people."""
+        parts = [
+            ("restarted", self.done),
+            ("failed", self.failed),
+            ("asked to restart, not confirmed", self.current),
+            ("not touched", self.waiting),
+        ]
+        return "; ".join(f"{what}: {ranges(numbers) or 'none'}" for what, numbers in parts)
