@@ -18,7 +18,7 @@ import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from scheduler.core.changes import Change, PutFramework
+from scheduler.core.changes import Change
 from scheduler.store.interface import Fenced, NoSpace, StoreError
 from scheduler.store.rows import NEW_META, SCHEMA_VERSION, TABLES, Batch, Reader, batch_of, check_schema, encode_config
 from scheduler.store.sqlite import write_new
@@ -253,9 +253,7 @@ class PostgresStore:
         try:
             # Nobody waits for a reader, so it may take its time.
             connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            framework_id = dict(rows("name, value", "meta", "name")).get("framework_id")
-            if framework_id is not None:
-                yield PutFramework(framework_id)
+            yield from reader.framework(dict(rows("name, value", "meta", "name")).get("framework_id"))
             reader.configs(rows("digest, body", "configs", "digest"))
             yield from reader.tasks(rows("key, config, body", "tasks"))
             for table in TABLES:

@@ -72,6 +72,7 @@ class TaskRow(NamedTuple):
 class Batch(NamedTuple):
     """Changes as rows: first what goes, then what comes, in this order."""
 
+    #: As ``meta`` holds it.
     framework_id: str | None
     #: Table → keys of rows that go; some may come again, and are then the last of their table.
     drops: dict[str, dict[str, None]]
@@ -174,7 +175,7 @@ def batch_of(changes: Iterable[Change]) -> Batch:
                 drop("tasks", key_of(task_id))
                 tasks.pop(key_of(task_id), None)
             case PutFramework(new_id):
-                framework_id = new_id
+                framework_id = key_of(new_id)
             case PutCronJob(job, cron_job):
                 put("cron_jobs", key_of(*job), encode_struct(JOB_CONFIGURATION, cron_job))
             case DropCronJob(job):
@@ -289,6 +290,16 @@ class Reader:
     def _shared(self, text: str | None) -> str | None:
         """Names of hosts, agents and messages come again and again."""
         return None if text is None else self._strings.setdefault(text, text)
+
+    def framework(self, value: str | None) -> Iterator[Change]:
+        """What ``meta`` holds under ``framework_id``."""
+        if value is not None:
+            try:
+                (framework_id,) = names_of(value)
+            except _UNREADABLE as error:
+                self._problem("meta", "framework_id", error)
+            else:
+                yield PutFramework(framework_id)
 
     def configs(self, rows: Iterable[tuple[str, bytes]]) -> None:
         """Take in all configurations; tasks come after them."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Final
 
-from scheduler.core.changes import Change, PutFramework
+from scheduler.core.changes import Change
 from scheduler.store.interface import Fenced, NoSpace, StoreError
 from scheduler.store.rows import NEW_META, SCHEMA_VERSION, TABLES, Batch, Reader, batch_of, check_schema, encode_config
 
@@ -98,9 +98,7 @@ def read_changes(connection: sqlite3.Connection, where: str) -> Iterator[Change]
     reader = Reader(where)
     connection.execute("BEGIN")
     try:
-        framework_id = dict(connection.execute("SELECT name, value FROM meta")).get("framework_id")
-        if framework_id is not None:
-            yield PutFramework(framework_id)
+        yield from reader.framework(dict(connection.execute("SELECT name, value FROM meta")).get("framework_id"))
         reader.configs(connection.execute("SELECT digest, body FROM configs"))
         yield from reader.tasks(connection.execute("SELECT key, config, body FROM tasks ORDER BY seq"))
         for table in TABLES:

@@ -1,0 +1,229 @@
+"""What every store does: the same stories for SQLite and for PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from scheduler.core.changes import Change, DropTask, PutFramework, PutHost, PutQuota, PutTask
+from scheduler.core.state import State
+from scheduler.model import Host, Resources
+from scheduler.states import ScheduleStatus
+from scheduler.store.backups import read_backup
+from scheduler.store.interface import Fenced, NewerSchema, StoreError
+from scheduler.store.rows import Damaged
+from tests.scheduler.store.conftest import Place
+from tests.scheduler.store.values import commits, config, picture, state_of, task
+
+
+def clear(place: Place) -> None:
+    """As if nobody had ever led, without the price of a new one."""
+    tables = ("tasks", "configs", "cron_jobs", "quotas", "hosts", "updates", "maintenance")
+    statements = [f"DELETE FROM {{t}}{table};" for table in tables]
+    statements.append(
+        "DELETE FROM {t}meta WHERE name = 'framework_id'; UPDATE {t}meta SET value = '0' WHERE name <> 'schema_version'"
+    )
+    place.sql("\n".join(statements))
+
+
+def test_what_was_committed_is_loaded(place: Place, request: pytest.FixtureRequest) -> None:
+    """Whatever was decided, in whatever order: a new process knows the same, in the same order."""
+    is_sqlite = "sqlite" in request.node.callspec.id
+    store = place.open()
+
+    @settings(
+        max_examples=60 if is_sqlite else 25,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    )
+    @given(commits)
+    def story(made: list[list[Change]]) -> None:
+        clear(place)
+        store.lead()
+        state = State()
+        for changes in made:
+            store.commit(changes)
+            for change in changes:
+                state.apply(change)
+            assert picture(state_of(store.load())) == picture(state)
+        reopened = place.open()
+        assert reopened.lead() == 2
+        loaded = list(reopened.load())
+        reopened.close()
+        assert picture(state_of(loaded)) == picture(state)
+
+    story()
+
+
+def test_a_configuration_is_one_object_and_goes_with_its_last_task(place: Place) -> None:
+    store = place.open()
+    store.lead()
+    web, db = config("web"), config("db")
+    store.commit([PutTask(task("a", web)), PutTask(task("b", web)), PutTask(task("c", db))])
+    tasks = state_of(store.load()).tasks
+    assert tasks["a"].config is tasks["b"].config
+
+    store.commit([DropTask("a"), DropTask("c")])
+    place.sql("CREATE TABLE {t}left_over AS SELECT digest FROM {t}configs")
+    place.sql(f"DELETE FROM {{t}}left_over WHERE digest = '{web.digest}'")
+    # Only what nobody uses is gone, and what was gone can come again.
+    assert set(state_of(store.load()).tasks) == {"b"}
+    place.sql("INSERT INTO {t}left_over SELECT 'x' FROM {t}configs")
+    store.commit([PutTask(task("d", db)), DropTask("b"), PutTask(task("e", web))])
+    assert {one.task_id: one.config for one in state_of(store.load()).tasks.values()} == {"d": db, "e": web}
+
+
+def test_nobody_writes_who_does_not_lead(place: Place) -> None:
+    store = place.open()
+    with pytest.raises(StoreError, match="before they lead"):
+        store.commit([PutFramework("f")])
+
+
+def test_an_older_epoch_is_refused_and_nothing_of_it_is_written(place: Place) -> None:
+    old, new = place.open(), place.open()
+    assert old.lead() == 1
+    old.commit([PutFramework("f"), PutTask(task("a"))])
+    assert new.lead() == 2
+    before = picture(state_of(new.load()))
+    for _ in range(2):
+        with pytest.raises(Fenced, match="another scheduler leads"):
+            old.commit([DropTask("a"), PutQuota("www", Resources(1))])
+    assert picture(state_of(new.load())) == before
+    new.commit([PutQuota("www", Resources(2))])
+    assert state_of(new.load()).quotas == {"www": Resources(2)}
+
+
+def test_an_epoch_that_went_back_is_refused_too(place: Place) -> None:
+    """A file was restored under a scheduler that leads: it must not write into what it does not know."""
+    store = place.open()
+    for expected in (1, 2, 3):
+        assert store.lead() == expected
+    place.sql("UPDATE {t}meta SET value = '1' WHERE name = 'epoch'")
+    with pytest.raises(Fenced):
+        store.commit([PutFramework("f")])
+
+
+def test_a_store_that_others_wrote_to_is_refused(place: Place) -> None:
+    store = place.open()
+    store.lead()
+    store.commit([PutFramework("f")])
+    place.sql("UPDATE {t}meta SET value = '0' WHERE name = 'commits'")
+    with pytest.raises(StoreError, match="has 0 commits and should have 1"):
+        store.commit([PutFramework("g")])
+    with pytest.raises(StoreError, match="since an earlier error"):
+        store.commit([PutFramework("g")])
+
+
+def test_rows_that_cannot_be_read_are_named_all_at_once(place: Place) -> None:
+    store = place.open()
+    store.lead()
+    web = config("web")
+    store.commit([
+        PutTask(task("good", web)), PutTask(task("cut off", web)), PutTask(task("no events", web)),
+        PutTask(task("a state of the future", web)), PutTask(task("alone", config("db"))),
+        PutQuota("www", Resources(1)), PutHost(Host("h1", None)),
+    ])  # fmt: skip
+    place.sql("""
+        UPDATE {t}tasks SET body = substr(body, 1, 20) WHERE key = 'cut off';
+        UPDATE {t}tasks SET body = '[0,0,[],null,null,[],0,0,null]' WHERE key = 'no events';
+        UPDATE {t}tasks SET body = '[0,99,[[1,0,null,null]],null,null,[],0,0,null]' WHERE key = 'a state of the future';
+        UPDATE {t}tasks SET config = 'nowhere' WHERE key = 'alone';
+        UPDATE {t}quotas SET body = '[1,2,3,4,5]';
+        UPDATE {t}hosts SET key = '[1]';
+    """)
+    loaded: list[Change] = []
+    with pytest.raises(Damaged) as caught:
+        loaded.extend(store.load())
+    text = str(caught.value)
+    assert len(caught.value.problems) == 6, text
+    for name in ("cut off", "no events", "a state of the future", "alone", "www", "[1]"):
+        assert f"key {name}:" in text
+    assert "configuration nowhere" in text
+    assert "restore a backup" in text
+
+
+def test_a_damaged_configuration_is_named_once_and_not_for_each_of_its_tasks(place: Place) -> None:
+    store = place.open()
+    store.lead()
+    store.commit([PutTask(task("a")), PutTask(task("b"))])
+    place.sql("UPDATE {t}configs SET body = substr(body, 1, 30)")
+    with pytest.raises(Damaged) as caught:
+        list(store.load())
+    assert len(caught.value.problems) == 1
+    assert f"table configs, key {config().digest}" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["schema_version", "epoch", "commits"])
+def test_a_store_that_does_not_say_what_it_is_is_refused(place: Place, name: str) -> None:
+    place.open()
+    place.sql(f"DELETE FROM {{t}}meta WHERE name = '{name}'")
+    with pytest.raises(StoreError, match="says no version"):
+        place.open()
+
+
+def test_a_newer_schema_is_refused_and_left_alone(place: Place) -> None:
+    store = place.open()
+    store.lead()
+    store.commit([PutFramework("f")])
+    place.sql("UPDATE {t}meta SET value = '2' WHERE name = 'schema_version'")
+    with pytest.raises(NewerSchema, match="has schema 2, and this version knows 1"):
+        place.open()
+    with pytest.raises(NewerSchema):
+        store.lead()
+    place.sql("UPDATE {t}meta SET value = '1' WHERE name = 'schema_version'")
+    assert place.open().lead() == 2
+
+
+def test_a_backup_holds_all_of_it(place: Place, tmp_path: Path) -> None:
+    store = place.open()
+    store.lead()
+    running = task("a", status=ScheduleStatus.RUNNING, ports=(("http", 31000),))
+    store.commit([PutFramework("f"), PutTask(running), PutQuota("www", Resources(5)), PutHost(Host("h", "agent"))])
+    path = tmp_path / "backup"
+    store.backup(str(path))
+    store.commit([DropTask("a")])
+    restored = state_of(read_backup(str(path)))
+    assert restored.framework_id == "f"
+    assert restored.tasks == {"a": running}
+    assert restored.quotas == {"www": Resources(5)}
+    assert restored.hosts == {"h": Host("h", "agent")}
+    assert [entry.name for entry in tmp_path.iterdir() if "backup" in entry.name] == ["backup"]
+
+
+def test_a_backup_that_cannot_be_written_leaves_nothing(place: Place, tmp_path: Path) -> None:
+    store = place.open()
+    store.lead()
+    store.commit([PutFramework("f")])
+    with pytest.raises(StoreError):
+        store.backup(str(tmp_path / "nowhere" / "backup"))
+    store.commit([PutFramework("g")])
+    assert state_of(store.load()).framework_id == "g"
+
+
+def test_compacting_changes_nothing(place: Place) -> None:
+    store = place.open()
+    store.lead()
+    store.commit([PutTask(task(str(number))) for number in range(50)])
+    store.commit([DropTask(str(number)) for number in range(0, 50, 2)])
+    before = picture(state_of(store.load()))
+    store.compact()
+    assert picture(state_of(store.load())) == before
+    store.commit([DropTask("1")])
+    assert len(state_of(store.load()).tasks) == 24
+
+
+def test_loading_that_stops_half_way_holds_nothing_up(place: Place) -> None:
+    store = place.open()
+    store.lead()
+    store.commit([PutTask(task(str(number))) for number in range(50)])
+    some = iter(store.load())
+    next(some)
+    del some
+    store.commit([DropTask("1")])
+    other = place.open()
+    assert other.lead() == 2
+    other.commit([DropTask("2")])
