@@ -30,6 +30,7 @@ from benchmarks import (
     one,
     parallel,
     replay,
+    scheduler,
     start_rate,
     status,
     thousands,
@@ -49,6 +50,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "replay": replay.measure,
     "observer": observer.measure,
     "executor": executor.measure,
+    "scheduler": scheduler.measure,
 }
 
 _UNITS: Final = {"s": (1.0, 3), "ms": (1e3, 2), "MB": (1e-6, 2), "kB": (1e-3, 0), "/s": (1.0, 0), "": (1.0, 0)}
