@@ -188,13 +188,20 @@ def _parsed(text: str) -> object:
         return text
 
 
+#: Fields of a ``TaskConfig``, or in one, whose order counts: Docker reads its parameters from left to right, and
+#: volumes are mounted one after the other. All other collections are sets.
+LISTS: Final = frozenset({"parameters", "volumes"})
+
+
 def digest_of(config: wire.TaskConfig) -> str:
     """The same for every way in which one configuration can be written down."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return {
-                name: plain(item) for name, item in zip(value._fields, value, strict=True) if item not in (None, ())
+                name: [plain(one) for one in item] if name in LISTS else plain(item)
+                for name, item in zip(value._fields, value, strict=True)
+                if item not in (None, (), {})
             }
         if isinstance(value, (tuple, list, frozenset, set)):
             return sorted((plain(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
