@@ -65,8 +65,8 @@ class Offer(NamedTuple):
     hostname: str
     amounts: tuple[Amount, ...]
     ports: tuple[Ports, ...]
-    #: name → value as text: TEXT as is, SCALAR as Aurora has it in constraints (``4.0``), RANGES and SET as Mesos
-    #: prints them (``[1-3, 5-6]``, ``{a, b}``); one name may come several times.
+    #: name → value as text: TEXT as is, SCALAR as Aurora has it in constraints (``4.0``), RANGES as Mesos prints
+    #: them (``[1-3, 5-6]``); one name may come several times.
     attributes: tuple[tuple[str, str], ...]
     unavailability: Unavailability | None
     #: ``host:port`` of the agent's own web server, where the offer says so.
@@ -432,10 +432,7 @@ def _attribute(offer: Object, index: int, raw: dict[str, Any]) -> tuple[str, str
         return name, repr(float(value)) if abs(value) < 1e300 else str(value)
     if kind == _RANGES:
         return name, "[" + ", ".join(f"{begin}-{end}" for begin, end in _read_ranges(one)) + "]"
-    if kind == "SET":
-        items = one.object("set").raw.get("item")
-        return name, "{" + ", ".join(map(str, items if isinstance(items, list) else ())) + "}"
-    return name, ""
+    return name, ""  # Mesos has no attributes of another type
 
 
 def _read_unavailability(found: Object) -> Unavailability:
