@@ -87,12 +87,13 @@ class Postgres:
         self.sql("postgres", f"CREATE DATABASE {name}")
         return name
 
-    def sql(self, database: str, statement: str) -> None:
-        """Run it by the server's own client."""
-        subprocess.run(
-            [self._binaries / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", statement],
-            check=True, capture_output=True, timeout=60, stdin=subprocess.DEVNULL,
+    def sql(self, database: str, statement: str) -> str:
+        """Run it by the server's own client; gives what it printed, a line for each row."""
+        ran = subprocess.run(
+            [self._binaries / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", statement],
+            check=True, capture_output=True, timeout=60, stdin=subprocess.DEVNULL, text=True,
         )  # fmt: skip
+        return ran.stdout
 
 
 @contextlib.contextmanager

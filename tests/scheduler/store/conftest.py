@@ -23,6 +23,8 @@ class Place(NamedTuple):
     open: Callable[[], Store]
     #: Runs a statement in it, past our own code; ``{t}`` before a table's name is the schema, if there is one.
     sql: Callable[[str], None]
+    #: Runs a query and gives its one column, as text.
+    rows: Callable[[str], list[str]]
 
 
 @pytest.fixture(scope="session")
@@ -51,12 +53,19 @@ def place(running: Postgres | None, tmp_path: Path) -> Iterator[Place]:
         def sql(statement: str) -> None:
             with closing(sqlite3.connect(path)) as connection, connection:
                 connection.executescript(f"PRAGMA synchronous=OFF; BEGIN; {statement.replace('{t}', '')}; COMMIT")
+
+        def rows(query: str) -> list[str]:
+            with closing(sqlite3.connect(path)) as connection:
+                return [str(value) for (value,) in connection.execute(query.replace("{t}", ""))]
     else:
         database = running.new_database()
         url = running.url(database)
 
         def sql(statement: str) -> None:
             running.sql(database, statement.replace("{t}", "aurora_scheduler."))
+
+        def rows(query: str) -> list[str]:
+            return running.sql(database, query.replace("{t}", "aurora_scheduler.")).splitlines()
 
     with ExitStack() as opened:
 
@@ -65,4 +74,4 @@ def place(running: Postgres | None, tmp_path: Path) -> Iterator[Place]:
             opened.callback(store.close)
             return store
 
-        yield Place(url, open_it, sql)
+        yield Place(url, open_it, sql, rows)

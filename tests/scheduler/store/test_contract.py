@@ -68,13 +68,14 @@ def test_a_configuration_is_one_object_and_goes_with_its_last_task(place: Place)
     assert tasks["a"].config is tasks["b"].config
 
     store.commit([DropTask("a"), DropTask("c")])
-    place.sql("CREATE TABLE {t}left_over AS SELECT digest FROM {t}configs")
-    place.sql(f"DELETE FROM {{t}}left_over WHERE digest = '{web.digest}'")
-    # Only what nobody uses is gone, and what was gone can come again.
-    assert set(state_of(store.load()).tasks) == {"b"}
-    place.sql("INSERT INTO {t}left_over SELECT 'x' FROM {t}configs")
+    assert place.rows("SELECT digest FROM {t}configs") == [web.digest]
+    # What was gone can come again, and what goes and comes within one commit stays.
     store.commit([PutTask(task("d", db)), DropTask("b"), PutTask(task("e", web))])
     assert {one.task_id: one.config for one in state_of(store.load()).tasks.values()} == {"d": db, "e": web}
+
+    store.commit([PutTask(task("e", db))])
+    place.open().lead()
+    assert place.rows("SELECT digest FROM {t}configs") == [db.digest]
 
 
 def test_nobody_writes_who_does_not_lead(place: Place) -> None:

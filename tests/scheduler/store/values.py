@@ -124,16 +124,29 @@ wire_configs = made(
     executor_config=st.none() | made(wire.ExecutorConfig, name=texts, data=texts),
     metadata=st.none() | st.lists(made(wire.Metadata, key=texts, value=texts), max_size=2).map(tuple),
 )
-#: Few, so that tasks share them and jobs change theirs.
-configs = st.sampled_from([config("web"), config("web", priority=1), config("db")]) | wire_configs.map(config_of)
+#: Few, so that tasks share them and change theirs; a task never changes its job.
+_POOLS: Final = {
+    "t1": [config("web"), config("web", priority=1)],
+    "t2": [config("web"), config("web", priority=2)],
+    "t3": [config("db"), config("db", priority=1)],
+}
 statuses = st.sampled_from(list(ScheduleStatus))
 events = st.builds(TaskEvent, i64, statuses, texts, texts)
-task_ids = st.sampled_from(["t1", "t2", "t3", "t4"]) | names
-tasks = st.builds(
+task_ids = st.sampled_from(sorted(_POOLS)) | names
+
+
+def _of_one_job(task: Task, choice: int) -> Task:
+    pool = _POOLS.get(task.task_id)
+    if pool is not None:
+        return task._replace(config=pool[choice])
+    return task._replace(task_id=f"{task.config.digest[:8]}{task.task_id}")
+
+
+any_task = st.builds(
     Task,
     task_id=task_ids,
     instance=i32,
-    config=configs,
+    config=wire_configs.map(config_of),
     status=statuses,
     events=st.lists(events, min_size=1, max_size=4).map(tuple),
     agent_id=texts,
@@ -143,6 +156,7 @@ tasks = st.builds(
     times_partitioned=i32,
     ancestor_id=texts,
 )
+tasks = st.builds(_of_one_job, any_task, st.integers(0, 1))
 hosts = st.builds(
     Host,
     name=names,
