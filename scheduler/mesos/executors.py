@@ -7,7 +7,7 @@ Source of the file's form: Aurora 0.22, ``docs/features/custom-executors.md`` an
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ def executor_settings_from_flags(
     )
 
 
-def parse_custom_executor_config(text: str) -> Mapping[str, ExecutorSettings]:
+def parse_custom_executor_config(text: str) -> MappingProxyType[str, ExecutorSettings]:
     """The executors that *text*, the content of ``-custom_executor_config``, describes, by name.
 
     Raises ExecutorsInvalid with all that is wrong.

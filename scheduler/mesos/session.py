@@ -42,7 +42,7 @@ class SessionSettings(NamedTuple):
 
     #: For a connection, the answer to SUBSCRIBE, and the SUBSCRIBED after it.
     answer_s: float = 30.0
-    missed_heartbeats: int = 5
+    missed_heartbeats: float = 5
     first_backoff_s: float = 0.25
     max_backoff_s: float = 15.0
     #: Between attempts with a credential that the master does not accept.
