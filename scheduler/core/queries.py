@@ -5,13 +5,15 @@ For reading only, and without a clock: the same state gives the same answer, in 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from scheduler.core.ranges import instances_of, ranges_of
 from scheduler.core.state import State
 from scheduler.model import Config, Intern, JobKey, Task, TaskEvent, config_of
-from scheduler.states import ACTIVE, ACTIVE_UPDATE, ScheduleStatus
+from scheduler.states import ACTIVE, ACTIVE_UPDATE, AGENT_ASSIGNED, ScheduleStatus
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import (
     ConfigGroup,
@@ -28,6 +30,7 @@ from thermos.formats.aurora_api import (
 from thermos.formats.aurora_api import TaskEvent as WireEvent
 
 _S = ScheduleStatus
+_STATUS: Final = attrgetter("status")
 
 # -- tasks -------------------------------------------------------------------------------------------------------------
 
@@ -152,18 +155,13 @@ def jobs(state: State, role: str | None = None) -> tuple[JobConfiguration, ...]:
 
 def job_stats(tasks: Iterable[Task]) -> JobStats:
     """How many of *tasks* wait, are on an agent, ended well or as they were told, or failed."""
-    pending = active = finished = failed = 0
-    for task in tasks:
-        status = task.status
-        if status in (_S.PENDING, _S.THROTTLED, _S.INIT):
-            pending += 1
-        elif status in ACTIVE:
-            active += 1
-        elif status in (_S.FINISHED, _S.KILLED):
-            finished += 1
-        else:
-            failed += 1
-    return JobStats(active, finished, failed, pending)
+    counts = Counter(map(_STATUS, tasks))
+    return JobStats(
+        active_task_count=sum(counts[status] for status in AGENT_ASSIGNED),
+        finished_task_count=counts[_S.FINISHED] + counts[_S.KILLED],
+        failed_task_count=counts[_S.FAILED] + counts[_S.LOST],
+        pending_task_count=counts[_S.PENDING] + counts[_S.THROTTLED] + counts[_S.INIT],
+    )
 
 
 def job_summaries(
@@ -175,7 +173,7 @@ def job_summaries(
     for key in _keys(state, role):
         tasks = list(state.tasks_of(key))
         cron = state.cron_jobs.get(key)
-        job = cron or _as_job(key, state.active_of(key) or tasks)
+        job = cron or _as_job(key, [task for task in tasks if task.status in ACTIVE] or tasks)
         next_ms = next_run_ms(cron) if cron is not None and next_run_ms is not None else None
         found.append(JobSummary(job, job_stats(tasks), next_ms))
     return tuple(found)
