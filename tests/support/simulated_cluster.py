@@ -1,0 +1,457 @@
+"""A scheduler on a made-up cluster in virtual time, where everything goes wrong that can: by a seed, so once is always.
+
+Engine, changes and calls are the real ones, driven as :mod:`scheduler.program` does; the store is a second state that
+holds what was committed. What may happen: the scheduler dies before a commit, after it, between two calls; statuses
+come late, twice, in another order, or not at all; calls are lost; agents cannot be reached, die, come back; executors
+crash; clients create, kill, restart and grow jobs. After each step everything must hold that is promised.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from scheduler.core import quota
+from scheduler.core.changes import Change
+from scheduler.core.commands import AddInstances, Answer, Command, CreateJob, KillTasks, RestartShards, SetQuota
+from scheduler.core.decision import Decision
+from scheduler.core.engine import Engine
+from scheduler.core.events import (
+    Accept,
+    Acknowledge,
+    Disconnected,
+    Elected,
+    Kill,
+    Launch,
+    MesosEvent,
+    Now,
+    Reconcile,
+    Update,
+    Woke,
+)
+from scheduler.core.state import State
+from scheduler.local.model import AgentBack, AgentUnreachable
+from scheduler.local.model import Settings as MasterSettings
+from scheduler.local.simulated import Life, Simulation, agents
+from scheduler.mesos.task_info import Room, task_info
+from scheduler.model import JobKey, Resources, Task
+from scheduler.states import ACTIVE, TERMINAL, ScheduleStatus
+from scheduler.store.backups import changes_of
+from tests.support.world import SETTINGS, job_of
+from thermos.formats import assigned_task as wire
+from thermos.formats.aurora_api import ResponseCode
+from thermos.formats.mesos_v1_scheduler import Error, Heartbeat, SchedulerEvent, Subscribe, Unknown
+from thermos.mesos import MesosTaskState
+
+#: Short times, so that a run has all of them.
+_SETTINGS: Final = replace(
+    SETTINGS,
+    transient_task_state_timeout_s=60.0,
+    initial_task_kill_retry_interval_s=5.0,
+    min_offer_hold_time_s=60.0,
+    reconciliation_initial_delay_s=10.0,
+    reconciliation_explicit_interval_s=120.0,
+    reconciliation_implicit_interval_s=120.0,
+    reconciliation_schedule_spread_s=60.0,
+    reconciliation_explicit_batch_size=5,
+    reconciliation_explicit_batch_interval_s=1.0,
+    initial_flapping_task_delay_s=2.0,
+    max_flapping_task_delay_s=10.0,
+    flapping_task_threshold_s=5.0,
+    max_schedule_penalty_s=10.0,
+    history_prune_threshold_s=600.0,
+    history_min_retention_s=60.0,
+    history_max_per_job=20,
+)
+_BEGIN_S: Final = 1_700_000_000.0
+#: After everything is well again: longer than every time-out and both rounds of reconciliation.
+_SETTLE_S: Final = 500.0
+_AGENTS: Final = 4
+
+
+class _Died(Exception):
+    """The scheduler's process ended, here and now."""
+
+
+class Broken(AssertionError):
+    """Something that is promised does not hold."""
+
+
+class SimulatedCluster:
+    """One run. *steps*: how many things happen to it before all is well again."""
+
+    def __init__(self, seed: int, steps: int = 40) -> None:
+        self.seed = seed
+        self._steps = steps
+        self._random = random.Random(seed)
+        self._ids = 0
+        self._is_well = False
+        self.log: list[str] = []
+        self.simulation = Simulation(
+            agents(_AGENTS, "cpus:6;mem:4096;disk:10000;ports:[31000-31010]", racks=2),
+            lambda key, task: self._life(),
+            settings=MasterSettings(heartbeat_interval_s=120.0),
+            begin_s=_BEGIN_S,
+        )
+        self.durable = State()
+        self._late: list[Update] = []
+        self._unreachable: set[str] = set()
+        #: Jobs as clients know them: wanted instances of services that nobody has killed.
+        self.wanted: dict[JobKey, set[int]] = {}
+        self._limits: dict[JobKey, int] = {}
+        self.deaths = 0
+        self._begin()
+
+    def _chance(self, probability: float) -> bool:
+        return not self._is_well and self._random.random() < probability
+
+    def _life(self) -> Life:
+        roll = self._random
+        if self._is_well or roll.random() < 0.5:
+            return Life(start_s=0.5)
+        return Life(
+            start_s=roll.choice([0.1, 1.0, 5.0]),
+            run_s=roll.choice([None, 1.0, 20.0, 100.0]),
+            outcome=roll.choice([MesosTaskState.TASK_FINISHED, MesosTaskState.TASK_FAILED]),
+            kill_s=roll.choice([0.1, 2.0, 100.0]) if roll.random() < 0.3 else 0.1,
+            is_crash=roll.random() < 0.1,
+        )
+
+    # -- the scheduler -------------------------------------------------------------------------------------------------
+
+    def _fresh(self) -> str:
+        self._ids += 1
+        return f"u{self._ids}"
+
+    def _begin(self) -> None:
+        """Start it, from what is durable."""
+        state = State()
+        for change in changes_of(self.durable):
+            state.apply(change)
+        self.engine = Engine(_SETTINGS, self._fresh, self._random.random, state)
+        self._decided([self.engine.handle(Elected(), self._now())])
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        info = {"name": "sim", "user": "root", "checkpoint": True, "failover_timeout": 1e6,
+                "capabilities": [{"type": "PARTITION_AWARE"}]}  # fmt: skip
+        if self.engine.state.framework_id is not None:
+            info["id"] = {"value": self.engine.state.framework_id}
+        self.simulation.call(Subscribe(info))
+
+    def _die(self, why: str) -> None:
+        self.deaths += 1
+        self.log.append(f"{self._at()} the scheduler dies {why}")
+        self.simulation.disconnect()
+        self._late.clear()
+        raise _Died
+
+    def _now(self) -> Now:
+        return Now(round(self.simulation.now_s * 1000), self.simulation.now_s)
+
+    def _at(self) -> str:
+        return f"{self.simulation.now_s - _BEGIN_S:9.2f}"
+
+    def _decided(self, decisions: list[Decision]) -> None:
+        changes: list[Change] = [change for one in decisions for change in one.changes]
+        if changes and self._chance(0.01):
+            self._die("before a commit")
+        for change in changes:
+            self.durable.apply(change)
+        self.engine.committed()
+        if changes and self._chance(0.01):
+            self._die("after a commit")
+        for one in decisions:
+            for action in one.actions:
+                if isinstance(action, Launch):
+                    self._check_launch(action)
+                    room = Room(action.offers[0])
+                    tasks = tuple(task_info(task, room, _SETTINGS) for task in action.tasks)
+                    self.simulation.call(Accept((action.offers[0].offer_id,), tasks))
+                    if self._chance(0.01):
+                        self._die("after a launch")
+                elif isinstance(action, (Kill, Reconcile, Acknowledge)) and self._chance(0.1):
+                    self.log.append(f"{self._at()} lost: {action}")
+                else:
+                    self.simulation.call(action)
+
+    def command(self, command: Command) -> Answer | None:
+        """A client asks; None: the scheduler died over it, and nobody knows whether it was done."""
+        try:
+            answer, decision = self.engine.command(command, self._now())
+            self._decided([decision])
+        except _Died:
+            self._begin()
+            return None
+        return answer
+
+    def _handle(self, event: MesosEvent | Woke) -> None:
+        try:
+            self._decided([self.engine.handle(event, self._now())])
+        except _Died:
+            self._begin()
+
+    def _hear(self) -> bool:
+        """Take in what Mesos says, as it comes through."""
+        events = self.simulation.take_events()
+        if self._late and (self._is_well or self._chance(0.3)):
+            events = [*self._late, *events]
+            self._late = []
+        for event in events:
+            heard = _heard(event)
+            if heard is None:
+                continue
+            deaths = self.deaths
+            if isinstance(heard, Update):
+                if self._chance(0.05):
+                    self.log.append(f"{self._at()} a status is lost: {heard.status.task_id} {heard.status.state}")
+                    continue
+                if self._chance(0.05):
+                    self._late.append(heard)
+                    continue
+                if self._chance(0.05):
+                    self._handle(heard)
+                    if self.deaths != deaths:
+                        break
+            self._handle(heard)
+            if self.deaths != deaths:
+                break  # what else this connection had to say, nobody hears
+        return bool(events)
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time go by."""
+        end_s = self.simulation.now_s + seconds
+        while True:
+            while self._hear():
+                pass
+            times = [self.engine.wake_at_s, self.simulation.next_s]
+            at_s = min((one for one in times if one is not None), default=None)
+            if at_s is None or at_s > end_s:
+                break
+            self.simulation.advance(max(self.simulation.now_s, at_s))
+            self._hear()
+            wake_at_s = self.engine.wake_at_s
+            if wake_at_s is not None and wake_at_s <= self.simulation.now_s:
+                self._handle(Woke())
+        self.simulation.advance(end_s)
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """All of it. Raises Broken."""
+        self.command(SetQuota("prod", Resources(8000, 100_000, 100_000), "root"))
+        for _ in range(self._steps):
+            self._random.choice(self._happenings)(self)
+            self.pass_s(self._random.choice([0.0, 0.5, 3.0, 30.0]))
+            self._check()
+        self._heal()
+        self.pass_s(_SETTLE_S)
+        self._check()
+        self._check_end()
+
+    def _create(self) -> None:
+        number = self._random.randrange(6)
+        key = JobKey(self._random.choice(["prod", "dev"]), "prod", f"job{number}")
+        instances = self._random.randrange(1, 4)
+        is_service = self._random.random() < 0.8
+        more: dict[str, object] = {"is_service": is_service}
+        if self._random.random() < 0.4:
+            limit = wire.TaskConstraint(limit=wire.LimitConstraint(1))
+            more["constraints"] = (wire.Constraint("host", limit),)
+            self._limits.setdefault(key, 1)
+        else:
+            self._limits.pop(key, None)
+        if key.role == "prod":
+            more["tier"] = "preferred"
+        had = {task.instance for task in self.durable.active_of(key)}
+        answer = self.command(CreateJob(job_of(key, instances, **more), "ann"))
+        done = answer is not None and answer.code is ResponseCode.OK
+        if answer is None and not had:  # it died: either all of it is there, or nothing
+            there = {task.instance for task in self.durable.active_of(key)}
+            if there not in (set(), set(range(instances))):
+                raise Broken(f"{key} was created in part: {there}")
+            done = bool(there)
+        self.log.append(f"{self._at()} create {key} x{instances} service={is_service}: {done}")
+        if done:
+            if any(one.limit for one in self._config(key).constraints):
+                self._limits[key] = 1
+            else:
+                self._limits.pop(key, None)
+            if is_service:
+                self.wanted[key] = set(range(instances))
+        elif had and key in self._limits and not any(one.limit for one in self._config(key).constraints):
+            del self._limits[key]
+        elif had and any(one.limit for one in self._config(key).constraints):
+            self._limits[key] = 1
+
+    def _config(self, key: JobKey) -> object:
+        return self.durable.active_of(key)[0].config
+
+    def _kill(self) -> None:
+        if not self.wanted:
+            return
+        key = self._random.choice(sorted(self.wanted))
+        instances = None
+        if self._random.random() < 0.5:
+            instances = frozenset({self._random.choice(sorted(self.wanted[key]))})
+        answer = self.command(KillTasks(key, instances, None, "ann"))
+        self.log.append(f"{self._at()} kill {key} {instances}: {answer}")
+        gone = set(instances or self.wanted[key])
+        if answer is None:
+            ending = {ScheduleStatus.KILLING, *TERMINAL}
+            there = {task.instance for task in self.durable.active_of(key) if task.status not in ending}
+            gone = {one for one in gone if one not in there}
+        self.wanted[key] -= gone
+        if not self.wanted[key]:
+            del self.wanted[key]
+
+    def _restart(self) -> None:
+        if self.wanted:
+            key = self._random.choice(sorted(self.wanted))
+            self.command(RestartShards(key, frozenset(self.wanted[key]), "ann"))
+            self.log.append(f"{self._at()} restart {key}")
+
+    def _add(self) -> None:
+        if self.wanted:
+            key = self._random.choice(sorted(self.wanted))
+            answer = self.command(AddInstances(key, min(self.wanted[key]), 1, "ann"))
+            there = {task.instance for task in self.durable.active_of(key) if task.status != ScheduleStatus.KILLING}
+            self.log.append(f"{self._at()} add to {key}: {answer}")
+            if answer is None or answer.code is ResponseCode.OK:
+                self.wanted[key] |= there
+
+    def _cut_off(self) -> None:
+        agent = f"agent-{self._random.randrange(_AGENTS)}"
+        if agent not in self._unreachable:
+            self._unreachable.add(agent)
+            self.log.append(f"{self._at()} {agent} cannot be reached")
+            if self._random.random() < 0.5:
+                self.simulation.happen(AgentUnreachable(agent))
+            else:
+                self.simulation.crash(agent)
+
+    def _come_back(self) -> None:
+        if self._unreachable:
+            agent = self._random.choice(sorted(self._unreachable))
+            self._unreachable.discard(agent)
+            self.log.append(f"{self._at()} {agent} is back")
+            self.simulation.happen(AgentBack(agent))
+
+    def _crash_executor(self) -> None:
+        keys = sorted(self.simulation._executors)
+        if keys:
+            self.simulation.kill_executor(self._random.choice(keys))
+
+    def _restart_scheduler(self) -> None:
+        try:
+            self._die("for no reason")
+        except _Died:
+            self._begin()
+
+    def _reconnect(self) -> None:
+        self.simulation.disconnect()
+        self._late.clear()
+        self._handle(Disconnected("the master is gone"))
+        self.pass_s(self._random.choice([0.0, 5.0]))
+        self._subscribe()
+
+    def _heal(self) -> None:
+        self._is_well = True
+        self.log.append(f"{self._at()} all is well")
+        for agent in sorted(self._unreachable):
+            self.simulation.happen(AgentBack(agent))
+        self._unreachable.clear()
+
+    _happenings = (
+        _create, _create, _create, _kill, _restart, _add, _cut_off, _come_back, _come_back, _crash_executor,
+        _restart_scheduler, _reconnect,
+    )  # fmt: skip
+
+    # -- what is promised ----------------------------------------------------------------------------------------------
+
+    def _check_launch(self, launch: Launch) -> None:
+        for task in launch.tasks:
+            kept = self.durable.tasks.get(task.task_id)
+            if kept is None or kept.status is not ScheduleStatus.ASSIGNED:
+                raise Broken(f"{task.task_id} is launched before that is durable")
+
+    def _check(self) -> None:
+        for problem in self._problems():
+            raise Broken(problem)
+
+    def _problems(self) -> Iterator[str]:
+        state = self.durable
+        if changes_of(state) != changes_of(self.engine.state):
+            yield "what is durable is not what the engine knows"
+        instances = Counter((task.job, task.instance) for task in state.tasks.values() if task.status in ACTIVE)
+        for (job, instance), count in instances.items():
+            if count > 1:
+                yield f"{job}/{instance} is active {count} times"
+        for job, wanted in self.wanted.items():
+            missing = wanted - {task.instance for task in state.active_of(job)}
+            if missing:
+                yield f"{job} has lost the instances {sorted(missing)}"
+        yield from self._too_many_on_a_host(state)
+        allowed = state.quotas.get("prod", Resources())
+        used = quota.consumption(state, "prod").prod_shared
+        if not used.fits(allowed):
+            yield f"role prod uses {used} of {allowed}"
+        yield from self._doubles()
+
+    def _too_many_on_a_host(self, state: State) -> Iterator[str]:
+        for job, limit in self._limits.items():
+            hosts = Counter(task.host for task in state.active_of(job) if task.host is not None and _is_limited(task))
+            for host, count in hosts.items():
+                if count > limit:
+                    yield f"{job} has {count} tasks on {host}"
+
+    def _doubles(self) -> Iterator[str]:
+        """Two that run of one instance: only where the scheduler had to give one of them up for lost."""
+        living: dict[tuple[JobKey, int], list[Task]] = defaultdict(list)
+        for _, task_id in self.simulation.living():
+            task = self.durable.tasks.get(task_id)
+            if task is not None and task.status in ACTIVE:
+                living[task.job, task.instance].append(task)
+        for (job, instance), tasks in living.items():
+            if len(tasks) > 1:
+                yield f"{job}/{instance} runs {len(tasks)} times, and all are thought to be alive"
+
+    def _check_end(self) -> None:
+        """All is well, and was for long: what runs is what is wanted, no more and no less."""
+        running = Counter[tuple[JobKey, int]]()
+        for agent_id, task_id in self.simulation.living():
+            task = self.durable.tasks.get(task_id)
+            if task is None or task.status in TERMINAL:
+                raise Broken(f"{task_id} runs on {agent_id}, and is {'unknown' if task is None else task.status}")
+            running[task.job, task.instance] += 1
+        doubles = [key for key, count in running.items() if count > 1]
+        if doubles:
+            raise Broken(f"these run more than once: {doubles}")
+        for job, wanted in self.wanted.items():
+            for task in self.durable.active_of(job):
+                if task.status not in (ScheduleStatus.RUNNING, ScheduleStatus.PENDING):
+                    raise Broken(f"{task.task_id} is {task.status.name} for good")
+            missing = wanted - {instance for of, instance in running if of == job}
+            if missing and not self._has_no_room(job):
+                raise Broken(f"{job} does not run the instances {sorted(missing)}")
+
+    def _has_no_room(self, job: JobKey) -> bool:
+        """Whether all of its tasks that wait have a good reason."""
+        reasons = self.engine.pending_reasons()
+        waiting = [task for task in self.durable.active_of(job) if task.status is ScheduleStatus.PENDING]
+        return bool(waiting) and all(reasons[task.task_id].startswith(_NO_ROOM) for task in waiting)
+
+
+#: Why a task may wait for good: the cluster is full, or each host has one of the job already.
+_NO_ROOM: Final = ("Insufficient", "Limit")
+
+
+def _is_limited(task: Task) -> bool:
+    return any(one.limit is not None for one in task.config.constraints)
+
+
+def _heard(event: SchedulerEvent) -> MesosEvent | None:
+    return None if isinstance(event, (Heartbeat, Unknown, Error)) else event
