@@ -119,7 +119,7 @@ class TaskGroups:
         if group is None:
             return
         del group._tasks[task_id]
-        if not group._tasks and group.due_at_s is not None:
+        if not group._tasks:
             self._drop(group)
 
     def _drop(self, group: Group) -> None:
@@ -140,7 +140,7 @@ class TaskGroups:
         while self._later and self._later[0][0] <= now_s:
             at_s, number = heapq.heappop(self._later)
             group = self._by_number.get(number)
-            if group is not None and group.due_at_s == at_s:
+            if group is not None:
                 heapq.heappush(self._ready, (-group.config.priority, at_s, number))
         found: list[Group] = []
         tasks_left = BATCHES_PER_STEP * self._settings.max_tasks_per_schedule_attempt
@@ -189,13 +189,12 @@ class TaskGroups:
                 del self._by_task[one.task_id]
                 del group._tasks[one.task_id]
         if self._by_number.get(group.number) is not group:
-            return
+            return  # its last task was assigned or killed, or all groups were forgotten
         settings = self._settings
         if result.placements:
             group.penalty_s = 0.0
             group.nearest = None
         if not group._tasks:
-            group.due_at_s = now_s
             self._drop(group)
         elif result.is_complete:
             self._put_off(group, now_s + settings.first_schedule_delay_s)

@@ -1,0 +1,252 @@
+"""How many tasks the scheduler's core places in a second, and how long one step takes at worst.
+
+Offers of many sizes in many racks, 1000 jobs of which a third have constraints. Counted is all that the core does for a
+placement: groups, choosing, and the change of the task in the state; neither the database nor Mesos. The last part
+places the same tasks where all agents can take them, and where nine of ten cannot: the cost must not differ much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+from scheduler.core.changes import PutHost, PutTask
+from scheduler.core.events import Now
+from scheduler.core.groups import TaskGroups
+from scheduler.core.offers import OfferBook
+from scheduler.core.placement import place
+from scheduler.core.settings import Settings
+from scheduler.core.state import State
+from scheduler.model import Config, Task, TaskEvent, config_of
+from scheduler.states import ScheduleStatus
+from thermos.formats import assigned_task as wire
+from thermos.formats.mesos_v1_scheduler import Amount, Offer, Ports, Range
+
+RACKS = 100
+
+
+def offer_of(number: int, cpus: float, ram_mb: int, dedicated: str | None = None) -> Offer:
+    attributes = [("rack", f"r{number % RACKS}"), ("zone", f"z{number % 3}"), ("kernel", f"5.{number % 7}")]
+    if dedicated is not None:
+        attributes.append(("dedicated", dedicated))
+    amounts = (("cpus", cpus), ("mem", float(ram_mb)), ("disk", 400_000.0))
+    return Offer(
+        f"offer-{number}",
+        f"agent-{number}",
+        f"host{number}.example.org",
+        tuple(Amount(name, value, False, {}) for name, value in amounts),
+        (Ports("ports", (Range(31000, 32000),), False, {}),),
+        tuple(attributes),
+        None,
+        None,
+        {},
+    )
+
+
+def job_of(number: int, dice: random.Random) -> Config:
+    constraints: tuple[wire.Constraint, ...] = ()
+    if number % 3 == 0:
+        kind = number // 3 % 4
+        if kind == 0:
+            values = tuple(f"r{rack}" for rack in dice.sample(range(RACKS), 10))
+            constraints = (wire.Constraint("rack", wire.TaskConstraint(value=wire.ValueConstraint(False, values))),)
+        elif kind == 1:
+            constraints = (wire.Constraint("host", wire.TaskConstraint(limit=wire.LimitConstraint(1))),)
+        elif kind == 2:
+            constraints = (wire.Constraint("rack", wire.TaskConstraint(limit=wire.LimitConstraint(2))),)
+        else:
+            values = ("z1",)
+            constraints = (wire.Constraint("zone", wire.TaskConstraint(value=wire.ValueConstraint(True, values))),)
+    return config_of(
+        wire.TaskConfig(
+            job=wire.JobKey("role", "prod", f"job{number}"),
+            is_service=True,
+            resources=(
+                wire.Resource(num_cpus=dice.choice([0.25, 0.5, 1.0, 2.0])),
+                wire.Resource(ram_mb=dice.choice([128, 512, 1024, 1500, 4096])),
+                wire.Resource(disk_mb=dice.choice([100, 1024])),
+                *((wire.Resource(named_port="http"),) if number % 2 else ()),
+            ),
+            constraints=constraints,
+        )
+    )
+
+
+def tasks_of(config: Config, instances: int) -> Iterator[Task]:
+    for instance in range(instances):
+        task_id = f"{config.job.name}-{instance}"
+        yield Task(task_id, instance, config, ScheduleStatus.PENDING, (TaskEvent(0, ScheduleStatus.PENDING),))
+
+
+class Core:
+    """Book, groups and state, as the engine brings them together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.chance = random.Random(1).random
+        self.book = OfferBook(settings, self.chance)
+        self.groups = TaskGroups(settings)
+        self.state = State()
+        self.now_s = 0.0
+        self.placed = 0
+        self.attempts = 0
+
+    def offer(self, offer: Offer) -> None:
+        known = self.state.hosts.get(offer.hostname)
+        host = self.book.host_of(offer, known)
+        if host != known:
+            self.state.apply(PutHost(host))
+        self.book.add(offer, self.now_s, host)
+
+    def step(self) -> list[tuple[Offer, list[Config]]]:
+        """One step; gives the offers that were used, and for what."""
+        used: dict[str, list[Config]] = {}
+        for group in self.groups.due(self.now_s):
+            tasks = [self.state.tasks[task_id] for task_id in group.task_ids]
+            result = place(group.config, tasks, self.book, self.state, self.settings, Now(0, self.now_s), self.chance)
+            self.attempts += 1
+            for one in result.placements:
+                task = self.state.tasks[one.task_id]
+                event = TaskEvent(1, ScheduleStatus.ASSIGNED)
+                assigned = task._replace(
+                    status=ScheduleStatus.ASSIGNED,
+                    events=(*task.events, event),
+                    agent_id=one.agent_id,
+                    host=one.host,
+                    ports=one.ports,
+                )
+                self.groups.remove(one.task_id)
+                self.state.apply(PutTask(assigned))
+                used.setdefault(one.offer_id, []).append(task.config)
+                self.placed += 1
+            self.groups.tried(group, result, self.now_s)
+        return [(self.book.take(offer_id), configs) for offer_id, configs in used.items()]
+
+
+def rest_of(offer: Offer, configs: list[Config], number: int) -> Offer:
+    """What Mesos offers of the agent next."""
+    used = {
+        "cpus": sum(config.resources.milli_cpus for config in configs) / 1000,
+        "mem": sum(config.resources.ram_mb for config in configs),
+        "disk": sum(config.resources.disk_mb for config in configs),
+    }
+    amounts = tuple(one._replace(value=one.value - used[one.name]) for one in offer.amounts)
+    return offer._replace(offer_id=f"again-{number}", amounts=amounts)
+
+
+def whole_cluster(agents: int, tasks: int, jobs: int, order: str) -> dict[str, float]:
+    dice = random.Random(7)
+    settings = Settings(
+        max_schedule_attempts_per_s=1e9, max_schedule_penalty_s=1e9, initial_schedule_penalty_s=1e9,
+        offer_order=(order,),
+    )  # fmt: skip
+    core = Core(settings)
+    offers = [
+        offer_of(number, dice.choice([8.0, 16.0, 32.0, 64.0]), dice.choice([16, 32, 64, 128]) * 1024)
+        for number in range(agents)
+    ]
+    began = time.perf_counter()
+    for offer in offers:
+        core.offer(offer)
+    core.groups.offered(core.book.fresh(), core.now_s)
+    adding_s = time.perf_counter() - began
+    configs = [job_of(number, dice) for number in range(jobs)]
+    for config in configs:
+        for task in tasks_of(config, tasks // jobs):
+            core.state.apply(PutTask(task))
+            core.groups.add(task, 0.0)
+    gc.collect()
+    gc.freeze()
+    steps: list[float] = []
+    coming: list[tuple[int, Offer]] = []
+    number = spent = 0
+    spent_s = returning_s = 0.0
+    while core.groups.next_due_s is not None and core.groups.next_due_s < 1e8:
+        core.now_s += 0.002
+        began = time.perf_counter()
+        used = core.step()
+        steps.append(time.perf_counter() - began)
+        for offer, configs_there in used:
+            number += 1
+            coming.append((len(steps) + 20, rest_of(offer, configs_there, number)))
+        began = time.perf_counter()
+        ready = 0
+        for at, offer in coming:
+            if at > len(steps):
+                break
+            core.offer(offer)
+            ready += 1
+        del coming[:ready]
+        core.groups.offered(core.book.fresh(), core.now_s)
+        returning_s += time.perf_counter() - began
+        if not used and not coming:
+            spent += 1
+            if spent > 1000:
+                break
+    spent_s = sum(steps) + returning_s
+    steps.sort()
+    return {
+        "offers_added_per_s": round(agents / adding_s),
+        "placed": core.placed,
+        "attempts": core.attempts,
+        "placements_per_s": round(core.placed / spent_s),
+        "us_per_task": round(spent_s / core.placed * 1e6, 1),
+        "us_per_task_offers_coming_back": round(returning_s / core.placed * 1e6, 1),
+        "step_median_ms": round(statistics.median(steps) * 1e3, 2),
+        "step_p99_ms": round(steps[int(len(steps) * 0.99)] * 1e3, 2),
+        "step_max_ms": round(steps[-1] * 1e3, 2),
+    }
+
+
+def flat(agents: int, useless: float, *, is_dedicated: bool) -> float:
+    """Microseconds per task of steps of 50, where that part of the agents cannot take the task."""
+    core = Core(Settings(max_schedule_attempts_per_s=1e9))
+    dice = random.Random(3)
+    for number in range(agents):
+        is_useless = dice.random() < useless
+        cpus = 1.0 if is_useless and not is_dedicated else 16.0
+        core.offer(offer_of(number, cpus, 64 * 1024, "other" if is_useless and is_dedicated else None))
+    config = config_of(
+        wire.TaskConfig(
+            job=wire.JobKey("role", "prod", "flat"),
+            resources=(wire.Resource(num_cpus=1.25), wire.Resource(ram_mb=512), wire.Resource(disk_mb=100)),
+        )
+    )
+    tasks = tasks_of(config, agents // 20)
+    spent_s = 0.0
+    placed = 0
+    while batch := list(islice(tasks, 50)):
+        began = time.perf_counter()
+        result = place(config, batch, core.book, core.state, core.settings, Now(0, 0.0), core.chance)
+        spent_s += time.perf_counter() - began
+        placed += len(result.placements)
+    return round(spent_s / placed * 1e6, 1)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agents", type=int, default=10_000)
+    parser.add_argument("--tasks", type=int, default=100_000)
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--order", default="RANDOM")
+    options = parser.parse_args()
+    figures: dict[str, object] = {
+        "cluster": whole_cluster(options.agents, options.tasks, options.jobs, options.order),
+        "us_per_task_none_useless": flat(options.agents, 0.0, is_dedicated=False),
+        "us_per_task_90_percent_too_small": flat(options.agents, 0.9, is_dedicated=False),
+        "us_per_task_90_percent_dedicated": flat(options.agents, 0.9, is_dedicated=True),
+    }
+    json.dump(figures, sys.stdout, indent=2)
+    print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
