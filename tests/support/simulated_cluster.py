@@ -101,7 +101,6 @@ class SimulatedCluster:
         self._unreachable: set[str] = set()
         #: Jobs as clients know them: wanted instances of services that nobody has killed.
         self.wanted: dict[JobKey, set[int]] = {}
-        self._limits: dict[JobKey, int] = {}
         self.deaths = 0
         self._begin()
 
@@ -261,9 +260,6 @@ class SimulatedCluster:
         if self._random.random() < 0.4:
             limit = wire.TaskConstraint(limit=wire.LimitConstraint(1))
             more["constraints"] = (wire.Constraint("host", limit),)
-            self._limits.setdefault(key, 1)
-        else:
-            self._limits.pop(key, None)
         if key.role == "prod":
             more["tier"] = "preferred"
         had = {task.instance for task in self.durable.active_of(key)}
@@ -275,20 +271,8 @@ class SimulatedCluster:
                 raise Broken(f"{key} was created in part: {there}")
             done = bool(there)
         self.log.append(f"{self._at()} create {key} x{instances} service={is_service}: {done}")
-        if done:
-            if any(one.limit for one in self._config(key).constraints):
-                self._limits[key] = 1
-            else:
-                self._limits.pop(key, None)
-            if is_service:
-                self.wanted[key] = set(range(instances))
-        elif had and key in self._limits and not any(one.limit for one in self._config(key).constraints):
-            del self._limits[key]
-        elif had and any(one.limit for one in self._config(key).constraints):
-            self._limits[key] = 1
-
-    def _config(self, key: JobKey) -> object:
-        return self.durable.active_of(key)[0].config
+        if done and is_service:
+            self.wanted[key] = set(range(instances))
 
     def _kill(self) -> None:
         if not self.wanted:
@@ -402,11 +386,15 @@ class SimulatedCluster:
         yield from self._doubles()
 
     def _too_many_on_a_host(self, state: State) -> Iterator[str]:
-        for job, limit in self._limits.items():
-            hosts = Counter(task.host for task in state.active_of(job) if task.host is not None and _is_limited(task))
-            for host, count in hosts.items():
-                if count > limit:
-                    yield f"{job} has {count} tasks on {host}"
+        """Every job that limits its tasks per host allows one."""
+        hosts = Counter(
+            (task.job, task.host)
+            for task in state.with_status(ACTIVE)
+            if task.host is not None and any(one.limit is not None for one in task.config.constraints)
+        )
+        for (job, host), count in hosts.items():
+            if count > 1:
+                yield f"{job} has {count} tasks on {host}"
 
     def _doubles(self) -> Iterator[str]:
         """Two that run of one instance: only where the scheduler had to give one of them up for lost."""
@@ -447,10 +435,6 @@ class SimulatedCluster:
 
 #: Why a task may wait for good: the cluster is full, or each host has one of the job already.
 _NO_ROOM: Final = ("Insufficient", "Limit")
-
-
-def _is_limited(task: Task) -> bool:
-    return any(one.limit is not None for one in task.config.constraints)
 
 
 def _heard(event: SchedulerEvent) -> MesosEvent | None:
