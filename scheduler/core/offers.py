@@ -152,8 +152,10 @@ class OfferBook:
         agent = self._agents.get(offer.agent_id)
         if agent is not None and agent.offer is not None:
             other = agent.offer.offer_id
+            if other == offer.offer_id:
+                return ()  # heard twice
             self._close(agent)
-            return (other, offer.offer_id) if other != offer.offer_id else (other,)
+            return other, offer.offer_id
         host = host or self.host_of(offer, None)
         if agent is None:
             agent = self._enter(offer.agent_id, host)

@@ -85,13 +85,13 @@ class Labels:
     def remove(self, row: int, labels: Iterable[tuple[str, frozenset[str]]]) -> None:
         """The row, which had these values, has them no more."""
         for attribute, values in labels:
-            known = self._rows[attribute]
+            known = self._rows.get(attribute, {})
             for value in values:
                 known[value].discard(row)
                 if not known[value]:
                     del known[value]
             if not known:
-                del self._rows[attribute]
+                self._rows.pop(attribute, None)
             self._unmake(attribute, values)
 
     def _unmake(self, attribute: str, values: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.core.matching import Room, is_satisfied
@@ -48,6 +48,7 @@ def may_help(host: Host, room: Room, config: Config, need: Room, full: frozenset
     )
 
 
+@settings(deadline=None)
 @given(GROUPS, st.sets(st.integers(0, 9)), HOSTS, ROOMS)
 def test_it_finds_those_that_asking_each_one_finds(
     groups: list[tuple[int, Config, Room, frozenset[tuple[str, str]]]], gone: set[int], host: Host, room: Room
