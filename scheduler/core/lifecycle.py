@@ -29,7 +29,7 @@ _ENDING: Final = _REPLACED | {_S.KILLING}
 #: Who is reported alive in one of these states did not hear of our kill, or was held for dead: killed again.
 _MUST_NOT_RUN: Final = TERMINAL | _ENDING
 
-#: §"Status updates from Mesos" of Aurora (``Conversions.java``).
+#: Mesos' states and ours (``Conversions.java``).
 _OF_MESOS: Final[Mapping[MesosTaskState, ScheduleStatus]] = {
     _M.TASK_STAGING: _S.STARTING,
     _M.TASK_STARTING: _S.STARTING,
