@@ -4,141 +4,42 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import secrets
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import Any
 
 import pytest
+from kazoo.client import KazooClient
 
-from scheduler.core.events import Disconnected, MasterError, MesosEvent
-from scheduler.mesos.connection import Credential, MasterConnection
+from scheduler.core.events import Disconnected, MasterError
+from scheduler.core.settings import ExecutorSettings, Settings
+from scheduler.mesos.connection import Credential
 from scheduler.mesos.finder import ListFinder, finder_of
 from scheduler.mesos.session import Address, SessionSettings
-from scheduler.mesos.task_info import Room
+from scheduler.mesos.task_info import task_info
+from scheduler.model import Resources, Task, TaskEvent, config_of
+from scheduler.states import ScheduleStatus
 from tests.support.box import SOON_S, until
-from tests.support.mesos import Mesos, mesos
-from tests.support.mini_executor import tell
+from tests.support.listener import Listener, Mini, mini_command
+from tests.support.mesos import Mesos, free_port, mesos
+from tests.support.zookeeper import zookeeper
+from thermos.formats import assigned_task as wire
 from thermos.formats.mesos_v1_scheduler import (
     Accept,
-    Acknowledge,
     Decline,
     Kill,
-    Offer,
     Offers,
     Reconcile,
-    Rescind,
     Revive,
-    Status,
     Subscribed,
     Suppress,
-    Update,
 )
 from thermos.mesos import MesosTaskState, Reason, Source
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first run on a machine sets Mesos up
-
-EXECUTOR = str(Path(__file__).parents[2] / "support" / "mini_executor.py")
-
-T = TypeVar("T")
-FRAMEWORK: dict[str, Any] = {
-    "user": "root" if os.geteuid() == 0 else os.environ.get("USER", "nobody"),
-    "name": "Aurora",
-    "checkpoint": True,
-    "failover_timeout": 600.0,
-    "roles": ["*"],
-    "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}],
-}
-
-
-class Listener:
-    """Keeps all that it is told, and acknowledges every status as it comes."""
-
-    def __init__(self, cluster: Mesos, framework_id: str | None = None, **more: Any) -> None:
-        self.events: list[MesosEvent] = []
-        self.said: list[str] = []
-        self.offers: dict[str, Offer] = {}
-        framework = {**FRAMEWORK, **({"id": {"value": framework_id}} if framework_id else {})}
-        finder = more.pop("finder", None) or finder_of(f"127.0.0.1:{cluster.port}")
-        self.connection = MasterConnection(finder, framework, self._take, say=self.said.append, **more)
-        self.connection.start()
-
-    def _take(self, event: MesosEvent) -> None:
-        if isinstance(event, Offers):
-            self.offers.update((offer.offer_id, offer) for offer in event.offers)
-        elif isinstance(event, Rescind):
-            self.offers.pop(event.offer_id, None)
-        elif isinstance(event, Subscribed):
-            self.offers.clear()
-        elif isinstance(event, Update) and event.status.uuid is not None:
-            assert event.status.agent_id is not None
-            call = Acknowledge(event.status.agent_id, event.status.task_id, event.status.uuid)
-            self.connection.call(call)
-        self.events.append(event)
-
-    def of(self, kind: type[T]) -> list[T]:
-        return [one for one in list(self.events) if isinstance(one, kind)]
-
-    def statuses(self, task_id: str) -> list[Status]:
-        return [one.status for one in self.of(Update) if one.status.task_id == task_id]
-
-    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = SOON_S) -> None:
-        until(condition, lambda: f"{what}; told was {self.events[-5:]}, said {self.said[-5:]}", timeout_s)
-
-    def wait_for(self, task_id: str, state: MesosTaskState) -> Status:
-        self.wait(lambda: any(one.state is state for one in self.statuses(task_id)), f"{task_id} is {state}")
-        return next(one for one in self.statuses(task_id) if one.state is state)
-
-    def take_offer(self) -> Offer:
-        self.wait(lambda: self.offers, "an offer comes")
-        return self.offers.pop(next(iter(self.offers)))
-
-    def launch(self, task_id: str, offer: Offer | None = None) -> Mini:
-        """With the mini executor, which does what it is told."""
-        offer = offer or self.take_offer()
-        control = f"mini-{secrets.token_hex(8)}"
-        environ = {"MINI_CONTROL": control, "PYTHONPATH": str(Path(EXECUTOR).parents[2])}
-        room = Room(offer)
-        info = {
-            "name": task_id,
-            "task_id": {"value": task_id},
-            "agent_id": {"value": offer.agent_id},
-            "resources": [*room.take("cpus", 100), *room.take("mem", 32_000)],
-            "executor": {
-                "type": "CUSTOM",
-                "executor_id": {"value": f"executor-{task_id}"},
-                "command": {
-                    "shell": False,
-                    "value": sys.executable,
-                    "arguments": [sys.executable, EXECUTOR],
-                    "environment": {"variables": [{"name": name, "value": value} for name, value in environ.items()]},
-                },
-                "resources": [*room.take("cpus", 100), *room.take("mem", 32_000)],
-            },
-        }
-        self.connection.call(Accept((offer.offer_id,), (info,)))
-        return Mini(self, task_id, control)
-
-
-class Mini(NamedTuple):
-    """A launched task."""
-
-    listener: Listener
-    task_id: str
-    control: str
-
-    def is_running(self) -> Mini:
-        self.listener.wait_for(self.task_id, MesosTaskState.TASK_RUNNING)
-        return self
-
-    def ends(self) -> None:
-        tell(self.control, "update", self.task_id, "TASK_FINISHED", {"message": "done"})
-        tell(self.control, "stop")
-        self.listener.wait_for(self.task_id, MesosTaskState.TASK_FINISHED)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +54,7 @@ def listen() -> Iterator[Callable[..., Listener]]:
     made: list[Listener] = []
 
     def listen(cluster: Mesos, **more: Any) -> Listener:
-        one = Listener(cluster, **more)
+        one = Listener(cluster.port, **more)
         made.append(one)
         one.wait(lambda: one.of(Subscribed), "it is subscribed")
         return one
@@ -287,7 +188,7 @@ def test_a_framework_that_was_removed(cluster: Mesos, listen: Listen) -> None:
     answer = link.getresponse()
     assert (answer.status, body["type"]) == (200, "TEARDOWN"), answer.read()
     link.close()
-    late = Listener(cluster, framework_id=framework_id)
+    late = Listener(cluster.port, framework_id=framework_id)
     late.wait(lambda: late.of(MasterError), "the operator is told")
     assert "removed" in late.of(MasterError)[0].message
     late.connection.close()
@@ -315,7 +216,7 @@ def test_a_wrong_credential_is_said(listen: Listen) -> None:
             MESOS_AUTHENTICATE_HTTP_FRAMEWORKS="true",
             MESOS_HTTP_FRAMEWORK_AUTHENTICATORS="basic",
         ) as cluster:
-            wrong = Listener(cluster, credential=Credential("aurora", "wrong"))
+            wrong = Listener(cluster.port, credential=Credential("aurora", "wrong"))
             wrong.wait(lambda: any("401" in text for text in wrong.said), "the refusal is said")
             assert "framework_authentication_file" in wrong.said[0]
             wrong.connection.close()
@@ -331,3 +232,73 @@ def test_a_list_of_masters_of_which_one_is_there(cluster: Mesos, listen: Listen)
         nobody = Address("127.0.0.1", silent.getsockname()[1])
         listener = listen(cluster, finder=ListFinder((nobody, Address("127.0.0.1", cluster.port))))
         assert listener.connection.master == f"127.0.0.1:{cluster.port}"
+
+
+@pytest.mark.parametrize("capability", ["MULTI_ROLE", "RESERVATION_REFINEMENT"])
+def test_reserved_resources_in_both_forms(listen: Listen, capability: str) -> None:
+    with mesos(MESOS_RESOURCES="cpus(web):0.15;cpus(*):2;mem(web):40;mem:1000") as cluster:
+        capabilities = [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}, {"type": capability}]
+        listener = listen(cluster, framework={"roles": ["web"], "capabilities": capabilities[-3:]})
+        mini = listener.launch("reserved").is_running()  # 0.1 and 0.1 cpus, 32 and 32 MB
+        (agent,) = cluster.get("/master/slaves")["slaves"]
+        until(lambda: cluster.get("/master/slaves")["slaves"][0]["used_resources"]["cpus"] == 0.2, "it is in use")
+        offer = listener.take_offer()
+        assert [one.value for one in offer.amounts if one.name == "cpus"] == [1.95], agent
+        mini.ends()
+        listener.connection.close()
+
+
+def test_a_placed_task_as_mesos_takes_it(cluster: Mesos, listen: Listen) -> None:
+    listener = listen(cluster)
+    control, command = mini_command()
+    executor = ExecutorSettings("AuroraExecutor", Resources(100, 32), {"name": "aurora.task", "command": command})
+    settings = Settings(executors=MappingProxyType({executor.name: executor}))
+    amounts = (wire.Resource(num_cpus=2.0), wire.Resource(ram_mb=64), wire.Resource(named_port="http"))
+    config = wire.TaskConfig(
+        job=wire.JobKey("www", "prod", "hello"),
+        resources=amounts,
+        executor_config=wire.ExecutorConfig("AuroraExecutor", "{}"),
+        metadata=(wire.Metadata("team", "blue"),),
+    )
+    offer = listener.take_offer()
+    placed = Task(
+        "www-prod-hello-0-1", 0, config_of(config), ScheduleStatus.ASSIGNED, (TaskEvent(1, ScheduleStatus.ASSIGNED),),
+        offer.agent_id, offer.hostname, (("http", 31337),),
+    )  # fmt: skip
+    info = task_info(placed, offer, settings, has_discovery=True)
+    listener.connection.call(Accept((offer.offer_id,), (info,)))
+    mini = Mini(listener, placed.task_id, control).is_running()
+    (seen,) = [one for each in cluster.state()["frameworks"] for one in each["tasks"] if one["id"] == placed.task_id]
+    assert (seen["name"], seen["executor_id"]) == ("www/prod/hello", "thermos-www-prod-hello-0-1")
+    assert seen["labels"] == [
+        {"key": "org.apache.aurora.tier", "value": "preemptible"},
+        {"key": "org.apache.aurora.metadata.team", "value": "blue"},
+    ]
+    assert seen["discovery"]["name"] == "hello.prod.www"
+    assert (seen["resources"]["cpus"], seen["resources"]["ports"]) == (2.0, "[31337-31337]")
+    heard = [json.loads(line) for line in (cluster.sandboxes()[-1] / "heard").read_text().splitlines()]
+    (data,) = [line[2] for line in heard if line[0] == "launchTask"]  # 2.0 in Thrift is text in UTF-8, as it happens
+    assert wire.decode(data.encode()).assigned_ports == {"http": 31337}
+    mini.ends()
+
+
+def test_the_master_as_zookeeper_names_it(cluster: Mesos, listen: Listen) -> None:
+    with zookeeper() as server:
+        masters = KazooClient(server.hosts, timeout=30.0)
+        masters.start(timeout=SOON_S)
+        nowhere = {"address": {"ip": "127.0.0.1", "port": free_port()}}
+        address = {"address": {"ip": "127.0.0.1", "port": cluster.port}}
+        first = masters.create("/mesos/json.info_", json.dumps(nowhere).encode(), sequence=True, makepath=True)
+        masters.create("/mesos/json.info_", json.dumps(address).encode(), sequence=True)
+        listener = Listener(0, finder=finder_of(f"zk://{server.hosts}/mesos"))
+        listener.wait(lambda: listener.said, "the first master does not answer")
+        assert listener.events == []
+        masters.delete(first)
+        listener.wait(lambda: listener.of(Subscribed), "the second one does")
+        masters.delete("/mesos/json.info_0000000001")
+        masters.create("/mesos/json.info_", json.dumps(nowhere).encode(), sequence=True)
+        listener.wait(lambda: listener.of(Disconnected), "the change of leaders ends the subscription")
+        assert "leads now" in listener.of(Disconnected)[0].reason
+        listener.connection.close()
+        masters.stop()
+        masters.close()
