@@ -78,8 +78,6 @@ class Executors:
             del executor.waiting[task.id]
             message = "Killed before delivery to the executor"
             self._say_for(task, MesosTaskState.TASK_KILLED, Reason.REASON_TASK_KILLED_DURING_LAUNCH, message)
-            if all(one.is_over for one in executor.tasks.values()):
-                self.shut_down(executor)
         elif executor.phase is Phase.RUNNING:
             self._world.actions.append(TellExecutor(executor.key, Kill(task.id, grace_s)))
 
@@ -191,6 +189,7 @@ class Executors:
         if executor.phase is Phase.TERMINATING or framework is None:
             world.actions.append(TellExecutor(event.key, Shutdown()))
             return
+        is_first = executor.phase is Phase.REGISTERING and not executor.is_recovered
         executor.phase, executor.is_recovered, executor.deadline_s = Phase.RUNNING, False, None
         world.keep("executor", *event.key)
         info = {"id": {"value": framework.id}, **framework.info}
@@ -210,6 +209,8 @@ class Executors:
         for task in executor.waiting.values():
             world.actions.append(TellExecutor(event.key, Launch(read_task(Object(task.info, "")))))
         executor.waiting.clear()
+        if not event.tasks and all(one.is_over for one in executor.tasks.values()) and is_first:
+            self.shut_down(executor)  # all that it was started for has been killed meanwhile
 
     def _say_lost(self, task: Task, reason: Reason, message: str) -> None:
         """It never ran."""

@@ -30,6 +30,7 @@ from scheduler.local.model import (
     ExecutorSaid,
     ExecutorSubscribed,
     ExecutorUpdated,
+    MaintenancePlanned,
     Settings,
     StartExecutor,
     StreamClosed,
@@ -198,10 +199,22 @@ class Local:
             exchange.answer(200)
         elif path in ("/redirect", "/master/redirect"):
             exchange.answer(307, headers=[("Location", f"//{HOST}:{self.port}")])
+        elif path in ("/maintenance/schedule", "/master/maintenance/schedule") and request.method == "POST":
+            self._plan(exchange)
         elif path.startswith("/files/") and path.removeprefix("/files/") in ("browse", "read", "download"):
             files.serve(exchange, path.removeprefix("/files/"), self.work_dir / "slaves")
         else:
             exchange.answer(404, "404 Not Found.")
+
+    def _plan(self, exchange: Exchange) -> None:
+        """When the machine is to go down: ``mesos/docs/maintenance.md``."""
+        try:
+            windows = wire.decode_schedule(exchange.request.body)
+        except wire.CallRefused as refusal:
+            exchange.answer(400, str(refusal))
+            return
+        self._happen(MaintenancePlanned(HOST, windows.get(HOST)))
+        exchange.answer(200)
 
     def _scheduler_call(self, exchange: Exchange) -> None:
         try:

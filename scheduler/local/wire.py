@@ -47,6 +47,27 @@ class ExecutorSaid(NamedTuple):
     call: mesos.ExecutorCall
 
 
+# -- operators ---------------------------------------------------------------------------------------------------------
+
+
+def decode_schedule(payload: bytes) -> dict[str, scheduler.Unavailability]:
+    """By host, when it goes down: the body of a request to ``/maintenance/schedule``. Raises CallRefused."""
+    found = {}
+    try:
+        for window in parse(payload).each("windows", lambda one: one):
+            when = window.object("unavailability")
+            start, duration = when.object("start"), when.maybe_object("duration")
+            unavailability = scheduler.Unavailability(
+                start.maybe_integer("nanoseconds") or 0,
+                None if duration is None else duration.maybe_integer("nanoseconds"),
+            )
+            for hostname in window.each("machine_ids", lambda one: one.maybe_text("hostname") or one.text("ip")):
+                found[hostname] = unavailability
+    except WireError as error:
+        raise CallRefused(f"Failed to convert JSON into Schedule protobuf: {error}") from None
+    return found
+
+
 # -- schedulers' calls -------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.box import SOON_S, until
+from tests.support.box import SOON_S
 from tests.support.mesos import get_json, with_marker
 from thermos.host import proc
 
