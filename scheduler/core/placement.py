@@ -52,44 +52,47 @@ class _Limits:
     """How many active tasks the job has per value of the attributes that it limits. Placements of this step count."""
 
     def __init__(self, config: Config, state: State, book: OfferBook) -> None:
-        self.limits = tuple((one.name, one.limit) for one in config.constraints if one.limit is not None)
-        self._counts: Counter[tuple[str, str]] = Counter()
+        #: attribute → the least of its limits.
+        self.limits: dict[str, int] = {}
+        for one in config.constraints:
+            if one.limit is not None:
+                self.limits[one.name] = min(one.limit, self.limits.get(one.name, one.limit))
+        self._counts: dict[str, dict[str, int]] = {attribute: {} for attribute in self.limits}
         self._book = book
-        if not self.limits:
-            return
-        for task in state.active_of(config.job):
-            if task.host is not None:
-                self.count(state.hosts.get(task.host) or Host(task.host, task.agent_id))
+        if self.limits:
+            hosts = Counter([task.host for task in state.active_of(config.job) if task.host is not None])
+            for name, times in hosts.items():
+                self.count(state.hosts.get(name) or Host(name, None), times)
 
     def __call__(self, attribute: str, value: str) -> int:
-        return self._counts[attribute, value]
+        return self._counts[attribute].get(value, 0)
 
-    def count(self, host: Host) -> None:
-        """One more task is on *host*."""
-        for attribute in {name for name, _ in self.limits}:
+    def count(self, host: Host, times: int = 1) -> None:
+        """So many more tasks are on *host*."""
+        for attribute, counts in self._counts.items():
             for value in host.values(attribute):
-                self._counts[attribute, value] += 1
+                counts[value] = counts.get(value, 0) + times
 
-    def full(self) -> frozenset[tuple[str, str]]:
-        """(attribute, value) where no more may go."""
-        least = {
-            attribute: min(limit for name, limit in self.limits if name == attribute) for attribute, _ in self.limits
+    def full(self) -> dict[str, list[str]]:
+        """attribute → values where no more may go."""
+        return {
+            attribute: [value for value, there in self._counts[attribute].items() if there >= limit]
+            for attribute, limit in self.limits.items()
         }
-        return frozenset(key for key, there in self._counts.items() if there >= least[key[0]])
 
     def exclude(self, rows: int) -> int:
         """*rows* without the agents where no more may go."""
-        full = self.full() if self._counts else ()
-        for attribute, limit in self.limits:
-            values = (value for name, value in full if name == attribute)
-            rows &= self._book.labels.having(attribute) if limit > 0 else 0
-            rows ^= rows & self._book.labels.with_any(attribute, values)
+        labels = self._book.labels
+        for attribute, values in self.full().items():
+            rows &= labels.having(attribute) if self.limits[attribute] > 0 else 0
+            rows ^= rows & labels.with_any(attribute, values)
         return rows
 
     def exclude_of(self, rows: int, host: Host) -> int:
         """The same where only what *host* shares may have changed."""
-        for attribute, limit in self.limits:
-            values = [value for value in host.values(attribute) if self._counts[attribute, value] >= limit]
+        for attribute, limit in self.limits.items():
+            counts = self._counts[attribute]
+            values = [value for value in host.values(attribute) if counts.get(value, 0) >= limit]
             if values:
                 rows ^= rows & self._book.labels.with_any(attribute, values)
         return rows
@@ -162,7 +165,7 @@ def place(
             rows = limits.exclude_of(rows, agent.host)
     if len(placements) == len(tasks):
         return Result(tuple(placements), True, need=need)
-    full = limits.full() if limits.limits else frozenset()
+    full = frozenset((attribute, value) for attribute, values in limits.full().items() for value in values)
     return Result(tuple(placements), False, nearest(config, need, book, limits, settings, now.wall_ms), need, full)
 
 

@@ -14,8 +14,8 @@ from scheduler.core.matching import Room
 from scheduler.core.sliced import Labels, Sliced, each
 from scheduler.model import Config, Host
 
-#: Values that no attribute has: for groups that want an attribute, whichever its value is; and for those that want one
-#: of none at all, which nobody can help.
+#: Values that no attribute has: for groups that want an attribute, whichever its value is; and for those that nobody
+#: can help, since no value is wanted or the limit is none.
 _ANY: Final = "\0any"
 _NONE: Final = frozenset({"\0none"})
 
@@ -114,7 +114,7 @@ def _labels(config: Config, full: Iterable[tuple[str, str]]) -> tuple[_Labels, _
         elif one.limit is None:
             wanted.setdefault(one.name, one.values or _NONE)
         else:
-            wanted.setdefault(one.name, frozenset({_ANY}))
+            wanted.setdefault(one.name, frozenset({_ANY}) if one.limit > 0 else _NONE)
     for attribute, value in full:
         shunned.setdefault(attribute, set()).add(value)
     return list(wanted.items()), [(name, frozenset(values)) for name, values in shunned.items()]

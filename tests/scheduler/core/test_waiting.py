@@ -42,7 +42,9 @@ def may_help(host: Host, room: Room, config: Config, need: Room, full: frozenset
         and (config.dedicated is not None or not host.values("dedicated"))
         and not any(value in host.values(name) for name, value in full)
         and all(
-            is_satisfied(one, host.values(one.name)) if one.limit is None else bool(host.values(one.name))
+            is_satisfied(one, host.values(one.name))
+            if one.limit is None
+            else one.limit > 0 and bool(host.values(one.name))
             for one in config.constraints
         )
     )
