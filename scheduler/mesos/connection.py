@@ -19,6 +19,7 @@ import socket
 import ssl
 import threading
 import time
+import traceback
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
@@ -138,8 +139,8 @@ class MasterConnection:
         self._events = self._made = self._lost = 0
 
         self._calls: queue.SimpleQueue[tuple[_Link, Call] | None] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._run, name="master-events", daemon=True)
-        self._caller = threading.Thread(target=self._run_calls, name="master-calls", daemon=True)
+        self._reader = threading.Thread(target=self._guarded, args=(self._run,), name="master-events", daemon=True)
+        self._caller = threading.Thread(target=self._guarded, args=(self._run_calls,), name="master-calls", daemon=True)
 
     # -- from the scheduler --------------------------------------------------------------------------------------------
 
@@ -182,6 +183,14 @@ class MasterConnection:
     def counts(self) -> Counts:
         """What there was so far."""
         return Counts(self._links, self._events, self._made, self._lost)
+
+    def _guarded(self, run: Callable[[], None]) -> None:
+        """A thread of ours that fails must not fail in silence: nothing would be heard any more."""
+        try:
+            run()
+        except Exception as error:  # noqa: BLE001 - the thread's top
+            self._say(traceback.format_exc())
+            self._tell(MasterError(f"the connection to the master failed: {type(error).__name__}: {error}"))
 
     # -- the thread that reads -----------------------------------------------------------------------------------------
 
@@ -409,8 +418,10 @@ class _Line:
             raise
 
     def _was_closed(self) -> bool:
-        """Between two answers nothing comes but the end."""
-        return self._connection is not None and bool(select.select([self._connection.sock], [], [], 0)[0])
+        """Between two answers nothing comes but the end; ``Connection: close`` ended it before."""
+        if self._connection is None:
+            return False
+        return self._connection.sock is None or bool(select.select([self._connection.sock], [], [], 0)[0])
 
     def close(self) -> None:
         """Hang up."""
