@@ -178,6 +178,17 @@ class Program:
             return Ended(error.exit_code, f"{error}: what was not yet written will be told by Mesos again")
         finally:
             self._mesos.close()
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        """Whoever still waits for something is told that nothing comes of it any more."""
+        try:
+            while True:
+                item = self._queue.get_nowait()
+                if isinstance(item, (Looking, Asked, Doing)):
+                    item.result.set_exception(StoreError("this scheduler has just ended: ask the one that leads now"))
+        except queue.Empty:
+            pass
 
     def _take(self) -> list[Item]:
         """What waits, at least one thing; Woke if nothing came before it was time."""
@@ -208,6 +219,7 @@ class Program:
         answers: list[tuple[Future[Answer], Answer]] = []
         lookers: list[Looking] = []
         doers: list[Doing] = []
+        ended: Ended | None = None
         if self._retry_disk_at_s is not None and self._retry_disk_at_s <= self._mono():
             items.append(DiskHasRoom())
             self._retry_disk_at_s = None
@@ -225,7 +237,7 @@ class Program:
             elif isinstance(item, Doing):
                 doers.append(item)
             elif isinstance(item, Ended):
-                return item
+                ended = ended or item
             else:
                 self._note(item)
                 decision = self.engine.handle(item, self._now())
@@ -250,7 +262,7 @@ class Program:
         for looker in lookers:
             view = self.view()
             self._answer(looker.result, lambda looker=looker, view=view: looker.at(view))  # type: ignore[misc]
-        return None
+        return ended
 
     def _no_space(self, error: NoSpace, answers: list[tuple[Future[Answer], Answer]]) -> None:
         log.error("%s", error)

@@ -26,8 +26,8 @@ def shared() -> Iterator[Cluster]:
 
 @pytest.fixture
 def own() -> Iterator[Cluster]:
-    """One whose scheduler or Mesos the test may kill."""
-    with cluster() as made:
+    """One whose scheduler or Mesos the test may kill. Nothing flaps: successors need not wait."""
+    with cluster(flags=("-flapping_task_threshold", "0s")) as made:
         yield made
 
 

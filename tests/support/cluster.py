@@ -100,7 +100,10 @@ class Scheduler:
         with open(f"{self.directory}/scheduler.log", "ab") as log:
             self._process = subprocess.Popen(
                 self._words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
-                env={name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "MESOS"))},
+                env={
+                    "PYTHONFAULTHANDLER": "1",
+                    **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "MESOS"))},
+                },
             )  # fmt: skip
 
     def _is_registered(self) -> bool:
@@ -128,7 +131,12 @@ class Scheduler:
         if process is None:
             return 0
         process.send_signal(number)
-        return process.wait(SOON_S)
+        try:
+            return process.wait(SOON_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # what each of its threads is at goes into the log
+            process.wait(SOON_S)
+            raise AssertionError(f"the scheduler does not end; it said: {self.log[-8000:]}") from None
 
 
 class Cluster:
