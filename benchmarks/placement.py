@@ -7,16 +7,13 @@ places the same tasks where all agents can take them, and where nine of ten cann
 
 from __future__ import annotations
 
-import argparse
-import gc
-import json
 import random
-import statistics
-import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
+from typing import Final, NamedTuple
 
+from benchmarks.harness import Bench, Row, median, percentile
 from scheduler.core.changes import PutHost, PutTask
 from scheduler.core.events import Now
 from scheduler.core.groups import TaskGroups
@@ -29,7 +26,10 @@ from scheduler.states import ScheduleStatus
 from thermos.formats import assigned_task as wire
 from thermos.formats.mesos_v1_scheduler import Amount, Offer, Ports, Range
 
-RACKS = 100
+RACKS: Final = 100
+NO_LIMIT: Final = 1e9
+PLACED_PER_S: Final = 2000.0
+STEP_S: Final = 0.05
 
 
 def offer_of(number: int, cpus: float, ram_mb: int, dedicated: str | None = None) -> Offer:
@@ -96,7 +96,12 @@ class Core:
         self.state = State()
         self.now_s = 0.0
         self.placed = 0
-        self.attempts = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """A group is still to be tried."""
+        due_s = self.groups.next_due_s
+        return due_s is not None and due_s < NO_LIMIT
 
     def offer(self, offer: Offer) -> None:
         known = self.state.hosts.get(offer.hostname)
@@ -111,7 +116,6 @@ class Core:
         for group in self.groups.due(self.now_s):
             tasks = [self.state.tasks[task_id] for task_id in group.task_ids]
             result = place(group.config, tasks, self.book, self.state, self.settings, Now(0, self.now_s), self.chance)
-            self.attempts += 1
             for one in result.placements:
                 task = self.state.tasks[one.task_id]
                 event = TaskEvent(1, ScheduleStatus.ASSIGNED)
@@ -141,12 +145,21 @@ def rest_of(offer: Offer, configs: list[Config], number: int) -> Offer:
     return offer._replace(offer_id=f"again-{number}", amounts=amounts)
 
 
-def whole_cluster(agents: int, tasks: int, jobs: int, order: str) -> dict[str, float]:
+class Cluster(NamedTuple):
+    """What was seen; *steps*: how long each took, in order of length."""
+
+    offers_per_s: float
+    placed: int
+    placed_per_s: float
+    steps: list[float]
+
+
+def whole_cluster(agents: int, tasks: int, jobs: int) -> Cluster:
+    """Place all tasks; each offer that was used comes back, smaller, some steps later."""
     dice = random.Random(7)
     settings = Settings(
-        max_schedule_attempts_per_s=1e9, max_schedule_penalty_s=1e9, initial_schedule_penalty_s=1e9,
-        offer_order=(order,),
-    )  # fmt: skip
+        max_schedule_attempts_per_s=NO_LIMIT, initial_schedule_penalty_s=NO_LIMIT, max_schedule_penalty_s=NO_LIMIT
+    )
     core = Core(settings)
     offers = [
         offer_of(number, dice.choice([8.0, 16.0, 32.0, 64.0]), dice.choice([16, 32, 64, 128]) * 1024)
@@ -162,13 +175,11 @@ def whole_cluster(agents: int, tasks: int, jobs: int, order: str) -> dict[str, f
         for task in tasks_of(config, tasks // jobs):
             core.state.apply(PutTask(task))
             core.groups.add(task, 0.0)
-    gc.collect()
-    gc.freeze()
     steps: list[float] = []
     coming: list[tuple[int, Offer]] = []
-    number = spent = 0
-    spent_s = returning_s = 0.0
-    while core.groups.next_due_s is not None and core.groups.next_due_s < 1e8:
+    number = 0
+    returning_s = 0.0
+    while coming or core.is_busy:
         core.now_s += 0.002
         began = time.perf_counter()
         used = core.step()
@@ -186,33 +197,21 @@ def whole_cluster(agents: int, tasks: int, jobs: int, order: str) -> dict[str, f
         del coming[:ready]
         core.groups.offered(core.book.fresh(), core.now_s)
         returning_s += time.perf_counter() - began
-        if not used and not coming:
-            spent += 1
-            if spent > 1000:
-                break
-    spent_s = sum(steps) + returning_s
     steps.sort()
-    return {
-        "offers_added_per_s": round(agents / adding_s),
-        "placed": core.placed,
-        "attempts": core.attempts,
-        "placements_per_s": round(core.placed / spent_s),
-        "us_per_task": round(spent_s / core.placed * 1e6, 1),
-        "us_per_task_offers_coming_back": round(returning_s / core.placed * 1e6, 1),
-        "step_median_ms": round(statistics.median(steps) * 1e3, 2),
-        "step_p99_ms": round(steps[int(len(steps) * 0.99)] * 1e3, 2),
-        "step_max_ms": round(steps[-1] * 1e3, 2),
-    }
+    return Cluster(agents / adding_s, core.placed, core.placed / (sum(steps) + returning_s), steps)
 
 
-def flat(agents: int, useless: float, *, is_dedicated: bool) -> float:
-    """Microseconds per task of steps of 50, where that part of the agents cannot take the task."""
-    core = Core(Settings(max_schedule_attempts_per_s=1e9))
+def placed_per_s(agents: int, useless: float, dedicated: str | None = None) -> float:
+    """Where that part of the agents cannot take the task: they are too small, or *dedicated* to somebody."""
+    core = Core(Settings())
     dice = random.Random(3)
     for number in range(agents):
         is_useless = dice.random() < useless
-        cpus = 1.0 if is_useless and not is_dedicated else 16.0
-        core.offer(offer_of(number, cpus, 64 * 1024, "other" if is_useless and is_dedicated else None))
+        core.offer(
+            offer_of(
+                number, 1.0 if is_useless and dedicated is None else 16.0, 64 * 1024, dedicated if is_useless else None
+            )
+        )
     config = config_of(
         wire.TaskConfig(
             job=wire.JobKey("role", "prod", "flat"),
@@ -220,33 +219,34 @@ def flat(agents: int, useless: float, *, is_dedicated: bool) -> float:
         )
     )
     tasks = tasks_of(config, agents // 20)
-    spent_s = 0.0
     placed = 0
+    began = time.perf_counter()
     while batch := list(islice(tasks, 50)):
-        began = time.perf_counter()
         result = place(config, batch, core.book, core.state, core.settings, Now(0, 0.0), core.chance)
-        spent_s += time.perf_counter() - began
         placed += len(result.placements)
-    return round(spent_s / placed * 1e6, 1)
+    return placed / (time.perf_counter() - began)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--agents", type=int, default=10_000)
-    parser.add_argument("--tasks", type=int, default=100_000)
-    parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--order", default="RANDOM")
-    options = parser.parse_args()
-    figures: dict[str, object] = {
-        "cluster": whole_cluster(options.agents, options.tasks, options.jobs, options.order),
-        "us_per_task_none_useless": flat(options.agents, 0.0, is_dedicated=False),
-        "us_per_task_90_percent_too_small": flat(options.agents, 0.9, is_dedicated=False),
-        "us_per_task_90_percent_dedicated": flat(options.agents, 0.9, is_dedicated=True),
-    }
-    json.dump(figures, sys.stdout, indent=2)
-    print()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def measure(bench: Bench) -> list[Row]:
+    """A cluster filled with tasks, and what agents that cannot take them cost."""
+    agents = bench.pick(10_000, 1000)
+    tasks = agents * 10
+    jobs = tasks // 100
+    seen = whole_cluster(agents, tasks, jobs)
+    title = f"{agents:,} agents, {tasks:,} tasks of {jobs:,} jobs"
+    all_fit = placed_per_s(agents, 0.0)
+    note = f"{seen.placed:,} placed; steps of up to 100 tasks"
+    peer = "all agents fit"
+    return [
+        Row(f"placements: {title}", seen.placed_per_s, "/s", PLACED_PER_S, note=note, is_rate=True),
+        Row(
+            "one step of it: 99th percentile",
+            percentile(seen.steps, 99),
+            "ms",
+            STEP_S,
+            note=f"median {median(seen.steps) * 1e3:.1f} ms",
+        ),
+        Row("offers taken in", seen.offers_per_s, "/s", is_rate=True),
+        Row("placements: 9 of 10 too small", placed_per_s(agents, 0.9), "/s", None, peer, all_fit, is_rate=True),
+        Row("placements: 9 of 10 dedicated", placed_per_s(agents, 0.9, "x/y"), "/s", None, peer, all_fit, is_rate=True),
+    ]

@@ -29,6 +29,7 @@ from benchmarks import (
     observer,
     one,
     parallel,
+    placement,
     replay,
     scheduler,
     start_rate,
@@ -50,6 +51,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "replay": replay.measure,
     "observer": observer.measure,
     "executor": executor.measure,
+    "placement": placement.measure,
     "scheduler": scheduler.measure,
 }
 
