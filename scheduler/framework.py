@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Any
 
 from scheduler.options import Options, OptionsInvalid
@@ -43,7 +44,7 @@ def framework_info(options: Options, framework_id: str | None, pages_url: str | 
     if settings.allow_gpu_resource:
         capabilities.append({"type": "GPU_RESOURCES"})
     info: dict[str, Any] = {
-        "user": options["executor_user"],
+        "user": options["executor_user"] or getpass.getuser(),
         "name": options["framework_name"],
         "checkpoint": True,
         "failover_timeout": options["framework_failover_timeout"],

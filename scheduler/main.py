@@ -7,7 +7,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from scheduler.options import Options, OptionsInvalid, add_flags, options_of
 from thermos.errors import ExitCode, ThermosError
@@ -80,8 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             from scheduler import moving
 
             return moving.bring_in(args) if args.command == "import" else moving.restore(args)
-        options = options_of(args, socket.getfqdn())
-        return _run(options, args.local_dir)
+        if args.local:
+            return _run_local(args)
+        return _run(options_of(args, socket.getfqdn()))
     except OptionsInvalid as error:
         print(f"aurora-scheduler: {error}", file=sys.stderr)
         return 3
@@ -95,13 +97,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.INTERNAL
 
 
-def _run(options: Options, local_dir: str | None) -> int:
+def _run(options: Options, began: Callable[[str], None] = lambda url: None) -> int:
     from scheduler.service import Service
 
-    service = Service(options)
+    service = Service(options, began)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: service.stop(f"signal {signal.Signals(number).name}"))
     return service.run()
+
+
+def _run_local(args: argparse.Namespace) -> int:
+    """The same on a Mesos of our own."""
+    from scheduler.local import program
+    from scheduler.local.server import start_local
+
+    directory = Path(args.local_dir or "aurora-local").absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    mesos = start_local(directory / "mesos")
+    try:
+        more = {**program.defaults(directory), "mesos_master_address": mesos.url.removeprefix("http://")}
+
+        def began(url: str) -> None:
+            program.write_clusters(directory, url, str(directory / "mesos"))
+            print(program.greeting(directory, url), file=sys.stderr)
+
+        return _run(options_of(args, socket.getfqdn(), more), began)
+    finally:
+        mesos.close()
 
 
 if __name__ == "__main__":

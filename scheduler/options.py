@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -104,9 +104,14 @@ def settings_of(values: dict[str, Any]) -> Settings:
     return replace(settings, executors=MappingProxyType(executors))
 
 
-def options_of(args: argparse.Namespace, hostname: str) -> Options:
-    """What *args* ask for. Raises OptionsInvalid."""
-    values = {flag.name: getattr(args, flag.name) for flags in FLAGS.values() for flag in flags}
+def options_of(args: argparse.Namespace, hostname: str, defaults: Mapping[str, Any] | None = None) -> Options:
+    """What *args* ask for. *defaults*: of flags that were not given, instead of the table's. Raises OptionsInvalid."""
+    values = {}
+    for flags in FLAGS.values():
+        for flag in flags:
+            value = getattr(args, flag.name)
+            is_given = value is not flag.default and value != flag.default
+            values[flag.name] = value if is_given or not defaults else defaults.get(flag.name, value)
     values["hostname"] = values["hostname"] or hostname
     problems = []
     if not args.local and values["mesos_master_address"] is None:

@@ -26,7 +26,6 @@ from scheduler.core.events import (
     Launch,
     Now,
     Resumed,
-    Subscribed,
     Suspended,
     Woke,
 )
@@ -286,9 +285,7 @@ class Program:
 
     def _note(self, event: Event) -> None:
         """Write what an operator would want to find in the log."""
-        if isinstance(event, Subscribed):
-            log.info("registered with the Mesos master %s as framework %s", event.master, event.framework_id)
-        elif isinstance(event, Suspended):
+        if isinstance(event, Suspended):
             log.warning("ZooKeeper cannot be reached: nothing is launched until it is back")
         elif type(event).__name__ in ("Disconnected", "MasterError", "Failure"):
             log.warning("%s", event)

@@ -50,8 +50,10 @@ _STOP_S: Final = 5.0
 class Service:
     """One scheduler process. Also the API's backend: while another leads, everything is sent there."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, began: Callable[[str], None] = lambda url: None) -> None:
         self.options = options
+        #: Told our URL once it can be reached.
+        self._began = began
         self._program: Program | None = None
         self._election: Election | None = None
         self._ends: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
@@ -126,6 +128,7 @@ class Service:
             stack.callback(self._server.close)
             self._server.start()
             log.info("listening on %s", self.url)
+            self._began(self.url)
             if options["zk_endpoints"]:
                 self._election = self._stand()
                 stack.callback(self._election.close)
@@ -224,7 +227,7 @@ class Service:
             tell,
             credential=Credential(*credential) if credential is not None else None,
             ssl_context=None if ca is None else ssl.create_default_context(cafile=ca),
-            say=lambda text: log.warning("%s", text),
+            say=lambda text: log.info("%s", text),
         )
 
     def _accept(self, launch: Launch) -> Accept:
