@@ -205,9 +205,6 @@ class Election:
     def _look(self) -> None:
         asked_at_s = self._mono_s()
         session: int = self._client.client_id[0]
-        if self._session not in (None, session):
-            self._lose("the session with ZooKeeper expired")
-            return
         self._client.ensure_path_async(self._path).get(timeout=_ANSWER_S)
         children = self._client.get_children_async(self._path, watch=self._watched).get(timeout=_ANSWER_S)
         candidates = sorted(name for name in children if name.startswith(CANDIDATE))
@@ -222,7 +219,10 @@ class Election:
             self._delete(extra)
         leads = bool(mine) and candidates[0] == mine[0]
         if self._session is not None and not leads:
-            self._lose("our candidate in ZooKeeper was removed")
+            was_expired = session != self._session
+            self._lose(
+                "the session with ZooKeeper expired" if was_expired else "our candidate in ZooKeeper was removed"
+            )
             return
         if leads and session != self._client.client_id[0]:
             self._wake.put(None)  # another session by now: what was read is of the one before
