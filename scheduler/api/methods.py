@@ -116,8 +116,10 @@ class Methods:
                 return refused("this scheduler does not lead, and changes nothing", code=ResponseCode.ERROR_TRANSIENT)
             if name in _KEEPING:
                 return self._keep(name)
-            self._counts.add(f"thrift_workload_{name}")
-            return self._backend.command(COMMANDS[name](call.arguments, user))
+            answer = self._backend.command(COMMANDS[name](call.arguments, user))
+            if answer.code is ResponseCode.OK:
+                self._counts.add(f"thrift_workload_{name}")
+            return answer
         except Refused as error:
             return refused(*error.problems, code=error.code)
         except Invalid as error:

@@ -70,7 +70,8 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
 
 
-_decoder = json.JSONDecoder(parse_constant=_no_constant)
+#: Not strict: Thrift's own Python writes control characters as they are.
+_decoder = json.JSONDecoder(parse_constant=_no_constant, strict=False)
 
 
 def _struct(struct: StructType, value: Any) -> dict[str, Any]:

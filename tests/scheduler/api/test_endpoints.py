@@ -1,0 +1,314 @@
+"""What operators and dashboards ask over plain HTTP."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+from werkzeug.wrappers import Response
+
+from scheduler.api.app import ApiOptions, create_app
+from scheduler.api.options import Look
+from scheduler.core.changes import PutCronJob, PutHost, PutTask
+from scheduler.model import Host, JobKey, Mode
+from scheduler.states import ScheduleStatus
+from scheduler.wire.plain_json import plain
+from tests.support.engine_backend import EngineBackend, job
+from thermos.formats.aurora_api import JOB_CONFIGURATION
+from thermos.formats.mesos_v1_scheduler import decode_event
+
+S = ScheduleStatus
+
+OFFER = {
+    "id": {"value": "o1"},
+    "framework_id": {"value": "f1"},
+    "agent_id": {"value": "a1"},
+    "hostname": "host1",
+    "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}, "allocation_info": {"role": "*"}}],
+    "attributes": [{"name": "rack", "type": "TEXT", "text": {"value": "r1"}}],
+}
+
+
+class Site:
+    def __init__(self, **options: Any) -> None:
+        self.backend = EngineBackend()
+        self.http = Client(create_app(self.backend, ApiOptions(**options)), Response)
+
+    def json(self, path: str) -> Any:
+        answer = self.http.get(path)
+        assert (answer.status_code, answer.mimetype) == (200, "application/json"), path
+        return answer.get_json()
+
+    def create(self, instances: int = 1, *states: ScheduleStatus, **more: str) -> list[Any]:
+        body = {"description": plain(JOB_CONFIGURATION, job(instances, **more))}
+        assert self.http.post("/apibeta/createJob", json=body).get_json()["responseCode"] == "OK"
+        name = more.get("name", "hello")
+        tasks = [task for task in self.backend.engine.state.tasks.values() if task.job.name == name]
+        self.backend.move(tasks, *states)
+        return tasks
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+def event(written: Mapping[str, Any]) -> Any:
+    return decode_event(json.dumps(written).encode())
+
+
+def test_health(site: Site) -> None:
+    answer = site.http.get("/health")
+    assert (answer.text, answer.mimetype) == ("OK\n", "text/plain")
+    assert site.http.get("/health/x").status_code == 404
+    assert site.http.post("/health").status_code == 405
+
+
+# -- figures -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_state_has_a_figure_from_the_start(site: Site) -> None:
+    figures = site.json("/vars.json")
+    assert {figures[f"task_store_{status.name}"] for status in ScheduleStatus} == {0}
+    assert figures["framework_registered"] == 0
+    assert figures["timed_out_tasks"] == 0
+    site.create(3)
+    assert site.json("/vars.json")["task_store_PENDING"] == 3
+
+
+def test_vars_and_vars_json_say_the_same(site: Site) -> None:
+    lines = site.http.get("/vars").text.splitlines()
+    assert all(re.fullmatch(r"\S+ -?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", line) for line in lines)
+    names = [line.split()[0] for line in lines]
+    assert names == sorted(names)
+    assert names == list(site.json("/vars.json"))
+    assert site.http.get("/vars/framework_registered").text == "0\n"
+    assert site.http.get("/vars/nothing").status_code == 404
+
+
+def test_a_figure_stays_whole_or_stays_broken(site: Site) -> None:
+    """telegraf takes the first literal's type for ever."""
+    before = site.json("/vars.json")
+    site.create(2, S.ASSIGNED, S.RUNNING)
+    site.http.get("/nothing")
+    after = site.json("/vars.json")
+    kinds = {name: type(value) for name, value in before.items()}
+    assert kinds.items() <= {name: type(value) for name, value in after.items()}.items()
+    text = site.http.get("/vars.json").text
+    assert re.search(r'"system_load_avg": [0-9]+\.[0-9]+', text)
+    assert re.search(r'"process_cpu_cores_utilized": [0-9]+\.[0-9]+', text)
+    assert re.search(r'"jvm_uptime_secs": [0-9]+,', text)
+    assert all(isinstance(value, (int, float)) and abs(value) < 2**63 for value in after.values())
+
+
+def test_what_is_counted(site: Site) -> None:
+    site.create()
+    site.create(name="other")
+    site.http.post("/apibeta/createJob", json={})
+    site.http.get("/nothing")
+    figures = site.json("/vars.json")
+    assert figures["scheduler_thrift_response_OK"] == 2
+    assert figures["scheduler_thrift_response_INVALID_REQUEST"] == 1
+    assert figures["thrift_workload_createJob"] == 2
+    assert figures["http_404_responses_events"] == 1
+    assert figures["http_500_responses_events"] == 0
+    assert figures["http_200_responses_nanos_total"] > 0
+
+
+def test_registered(site: Site) -> None:
+    assert "framework_registered 0\n" in site.http.get("/vars").text
+    site.backend.tell(event({"type": "SUBSCRIBED", "subscribed": {"framework_id": {"value": "f1"}}}))
+    assert "framework_registered 1\n" in site.http.get("/vars").text
+    assert "scheduler_lifecycle_LEADER_AWAITING_REGISTRATION 1\n" in site.http.get("/vars").text
+
+
+def test_prometheus(site: Site) -> None:
+    site.create(2, S.ASSIGNED, S.RUNNING)
+    answer = site.http.get("/metrics")
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert 'aurora_task_store{state="RUNNING"} 2.0\n' in answer.text
+    assert 'aurora_task_store{state="LOST"} 0.0\n' in answer.text
+    assert "aurora_framework_registered 0.0\n" in answer.text
+
+
+# -- how things stand --------------------------------------------------------------------------------------------------
+
+
+def test_offers(site: Site) -> None:
+    site.backend.tell(
+        event({"type": "SUBSCRIBED", "subscribed": {"framework_id": {"value": "f1"}}}),
+        event({"type": "OFFERS", "offers": {"offers": [OFFER]}}),
+    )
+    assert site.json("/offers") == [OFFER]
+    assert site.json("/vars.json")["outstanding_offers"] == 1
+    assert site.json("/agents") == [{"host": "host1", "id": "a1", "mode": "NONE", "attributes": {"rack": ["r1"]}}]
+    assert site.json("/slaves") == site.json("/agents")
+
+
+def test_pending_tasks(site: Site) -> None:
+    assert site.json("/pendingtasks") == []
+    tasks = site.create(2)
+    (group,) = site.json("/pendingtasks")
+    assert group["name"] == "www/prod/hello"
+    assert sorted(group["taskIds"]) == sorted(task.task_id for task in tasks)
+    assert group["penaltyMs"] == 0
+    assert group["reason"] == "The scheduler has no connection to Mesos"
+
+
+def test_quotas(site: Site) -> None:
+    assert site.json("/quotas") == {}
+    amounts = [{"numCpus": 1.5}, {"ramMb": 10}, {"diskMb": 20}]
+    for role in ("www", "db"):
+        site.http.post("/apibeta/setQuota", json={"ownerRole": role, "quota": {"resources": amounts}})
+    one = {"cpu_cores": 1.5, "ram_mb": 10, "disk_mb": 20}
+    assert site.json("/quotas") == {"db": one, "www": one}
+    assert site.json("/quotas?role=db") == {"db": one}
+    assert site.json("/quotas?role=x") == {"x": {"cpu_cores": 0, "ram_mb": 0, "disk_mb": 0}}
+
+
+def place(site: Site, task_id: str, host: str, **ports: int) -> None:
+    """Onto a host, as a launch does."""
+    task = site.backend.engine.state.tasks[task_id]
+    placed = task._replace(agent_id=f"agent-{host}", host=host, ports=tuple(ports.items()), status=S.RUNNING)
+    site.backend.engine.state.apply(PutTask(placed))
+
+
+def test_hosts_in_maintenance(site: Site) -> None:
+    (task,) = site.create()
+    state = site.backend.engine.state
+    for name, mode in (("a", Mode.SCHEDULED), ("b", Mode.DRAINING), ("c", Mode.DRAINED), ("d", Mode.NONE)):
+        state.apply(PutHost(Host(name, f"agent-{name}", mode=mode)))
+    place(site, task.task_id, "b")
+    assert site.json("/maintenance") == {"SCHEDULED": ["a"], "DRAINING": {"b": [task.task_id]}, "DRAINED": ["c"]}
+
+
+def test_state(site: Site) -> None:
+    (task,) = site.create()
+    place(site, task.task_id, "b")
+    found = site.json("/state")
+    (key,) = found["taskConfigs"]
+    assert found["agents"] == {"agent-b": [key]}
+    assert found["taskConfigs"][key]["job"]["name"] == "hello"
+
+
+def test_tiers_and_cron(site: Site) -> None:
+    assert site.json("/tiers")["tiers"]["revocable"] == {"preemptible": True, "revocable": True}
+    assert site.json("/tiers")["default"] == "preemptible"
+    assert site.json("/cron") == {"scheduled": {}}
+    cron = job()._replace(cron_schedule="* * * * *")
+    site.backend.engine.state.apply(PutCronJob(JobKey("www", "prod", "nightly"), cron))
+    assert site.json("/cron") == {"scheduled": {"www/prod/nightly": "* * * * *"}}
+    assert site.json("/structdump/cron/www/prod/nightly")["cronSchedule"] == "* * * * *"
+    assert site.http.get("/structdump/cron/www/prod/none").status_code == 404
+
+
+def test_services(site: Site) -> None:
+    found = {service["name"]: service["state"] for service in site.json("/services")}
+    assert found == {"HttpServer": "RUNNING", "Leader": "RUNNING", "MesosConnection": "NEW"}
+
+
+def test_utilization(site: Site) -> None:
+    site.create(2)
+    site.create(1, role="db", name="other")
+    mine = {"cpu_cores": 1.0, "ram_mb": 128, "disk_mb": 64, "gpus": 0}
+    assert site.json("/utilization")["total_consumed"] == {"cpu_cores": 1.5, "ram_mb": 192, "disk_mb": 96, "gpus": 0}
+    assert site.json("/utilization/free_pool_consumed")["www"] == mine
+    assert site.json("/utilization/total_consumed/www") == {"www/prod/hello": mine}
+    assert site.json("/utilization/quota_consumed") == {}
+    assert site.http.get("/utilization/other").status_code == 404
+
+
+def test_struct_dump(site: Site) -> None:
+    (task,) = site.create()
+    found = site.json(f"/structdump/task/{task.task_id}")
+    assert found["status"] == "PENDING"
+    assert found["assignedTask"]["taskId"] == task.task_id
+    assert site.http.get("/structdump/task/none").status_code == 404
+    assert site.http.get("/structdump").status_code == 400
+
+
+@pytest.mark.parametrize("path, leads_to", [("", "/"), ("/", "/"), ("/a%20b/c?x=%31&y", "/a%20b/c?x=%31&y")])
+def test_mname(site: Site, path: str, leads_to: str) -> None:
+    (task,) = site.create()
+    place(site, task.task_id, "host7", http=31000, other=31001)
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        answer = site.http.open(f"/mname/www/prod/hello/0{path}", method=method, headers={"Host": "evil"})
+        assert (answer.status_code, answer.headers["Location"]) == (307, f"http://host7:31000{leads_to}")
+
+
+@pytest.mark.parametrize(
+    "path, status",
+    [
+        ("/mname", 400),
+        ("/mname/www/prod/hello", 400),
+        ("/mname/www/prod/hello/x", 400),
+        ("/mname/www/prod/hello/٣", 400),
+        ("/mname/www/prod/hello/7", 404),
+        ("/mname/www/prod/hello/0", 404),
+    ],
+)
+def test_mname_that_leads_nowhere(site: Site, path: str, status: int) -> None:
+    (task,) = site.create()
+    assert site.http.get(path).status_code == status
+    place(site, task.task_id, "host7", other=31001)
+    assert "no port" in site.http.get("/mname/www/prod/hello/0").text
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+def test_pages() -> None:
+    def pages(path: str, query: Mapping[str, str], look: Look) -> str | None:
+        if path != "/scheduler/wéb":
+            return None
+        return f"<p>{look(lambda view: len(view.state.tasks))} {query.get('q')}"
+
+    site = Site(pages=pages)
+    answer = site.http.get("/scheduler/w%C3%A9b?q=a")
+    assert (answer.text, answer.mimetype) == ("<p>0 a", "text/html")
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    assert site.http.get("/scheduler/other").status_code == 404
+    assert site.http.post("/scheduler/w%C3%A9b").status_code == 405
+
+
+def test_a_page_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    def pages(path: str, query: Mapping[str, str], look: Look) -> str | None:
+        raise RuntimeError("secret")
+
+    site = Site(pages=pages)
+    answer = site.http.get("/scheduler")
+    assert (answer.status_code, answer.text) == (500, "the scheduler failed; its log says why\n")
+    assert "secret" in caplog.text
+    assert site.json("/vars.json")["http_500_responses_events"] == 1
+
+
+def test_what_goes_with_every_answer(site: Site) -> None:
+    for path in ("/health", "/nothing", "/vars.json", "/api", "/apihelp/index.html"):
+        headers = site.http.get(path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cache-Control"] == "no-store"
+
+
+# -- browsers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://scheduler:8081", "Host": "scheduler:8081"}, 200),
+        ({"Origin": "http://evil.example.com", "Host": "scheduler:8081"}, 403),
+        ({"Origin": "null", "Host": "scheduler:8081"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path, body", [("/api", b'[1,"getRoleSummary",1,0,{}]'), ("/apibeta/getRoleSummary", b"")])
+def test_a_page_from_elsewhere(site: Site, path: str, body: bytes, headers: dict[str, str], status: int) -> None:
+    assert site.http.post(path, data=body, headers=headers).status_code == status

@@ -1,0 +1,229 @@
+"""Code that Debian's thrift makes of Aurora's interface reads what we write, and we read what it writes."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scheduler.wire import thrift
+from scheduler.wire.plain_json import plain
+from scheduler.wire.schema import ARGUMENTS, schema_of, structs_below
+from scheduler.wire.thrift import Protocol
+from tests.support.api_values import values
+from thermos.formats.aurora_api import METHODS, RESPONSE
+from thermos.formats.thrift_binary import STRUCT
+
+IDL = Path(__file__).parents[2] / "interop" / "aurora_api.thrift"
+#: Of these hypothesis makes values; bounded, since each goes through slow code four times.
+QUICK = settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("thrift") is None, reason="needs thrift (Debian package thrift-compiler)"),
+    pytest.mark.skipif(importlib.util.find_spec("thrift") is None, reason="needs the Python package thrift"),
+    pytest.mark.process,
+]
+
+
+class Independent:
+    """The generated code and the library below it."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the generated code and its library
+            self.types = importlib.import_module("aurora_api.ttypes")
+            self.service = importlib.import_module("aurora_api.AuroraAdmin")
+            self.bases = [self.service, *map(importlib.import_module, (
+                "aurora_api.AuroraSchedulerManager", "aurora_api.ReadOnlyScheduler"))]  # fmt: skip
+            self.transport = importlib.import_module("thrift.transport.TTransport")
+            self.protocols = {
+                Protocol.BINARY: importlib.import_module("thrift.protocol.TBinaryProtocol").TBinaryProtocol,
+                Protocol.JSON: importlib.import_module("thrift.protocol.TJSONProtocol").TJSONProtocol,
+            }
+        for made in vars(self.types).values():
+            if isinstance(made, type) and "__eq__" in vars(made):
+                made.__hash__ = object.__hash__  # type: ignore[assignment]  # else no set can hold it
+
+    def named(self, name: str) -> Any:
+        """A class of the generated code."""
+        return next(found for one in [self.types, *self.bases] if (found := getattr(one, name, None)) is not None)
+
+    def read(self, name: str, body: bytes, protocol: Protocol) -> tuple[tuple[str, int, int], Any]:
+        """(name, type, sequence number) of a message, and the struct in it."""
+        reader = self.protocols[protocol](self.transport.TMemoryBuffer(body))
+        head = reader.readMessageBegin()
+        value = self.named(name)()
+        value.read(reader)
+        reader.readMessageEnd()
+        return head, value
+
+    def write(self, head: tuple[str, int, int], value: Any, protocol: Protocol, **more: Any) -> bytes:
+        """A message with that struct in it."""
+        buffer = self.transport.TMemoryBuffer()
+        writer = self.protocols[protocol](buffer, **more)
+        writer.writeMessageBegin(*head)
+        value.write(writer)
+        writer.writeMessageEnd()
+        body = buffer.getvalue()
+        assert isinstance(body, bytes)
+        return body
+
+
+@pytest.fixture(scope="module")
+def independent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Independent]:
+    directory = tmp_path_factory.mktemp("thrift")
+    subprocess.run(["thrift", "-out", str(directory), "--gen", "py", str(IDL)], check=True, timeout=60)
+    sys.path.insert(0, str(directory))
+    try:
+        yield Independent()
+    finally:
+        sys.path.remove(str(directory))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "aurora_api"]:
+            del sys.modules[name]
+
+
+def theirs(value: Any) -> Any:
+    """What the generated code holds, as plain values; sets in some order."""
+    if isinstance(value, (set, frozenset, list, tuple)):
+        return ordered([theirs(item) for item in value])
+    if isinstance(value, dict):
+        return {name: theirs(item) for name, item in value.items()}
+    if hasattr(value, "thrift_spec"):
+        return {name: theirs(item) for name, item in vars(value).items() if item is not None}
+    return value
+
+
+def ours(value: Any) -> Any:
+    """What our plain form holds, in the same way; *value* from ``numbers``."""
+    if isinstance(value, list):
+        return ordered([ours(item) for item in value])
+    if isinstance(value, dict):
+        return {name: ours(item) for name, item in value.items()}
+    return value
+
+
+def ordered(items: list[Any]) -> list[Any]:
+    # Each once: a set of theirs has no twins where it holds no structs.
+    by_text = {json.dumps(item, sort_keys=True): item for item in items}
+    return [by_text[text] for text in sorted(by_text)]
+
+
+def numbers(struct: Any, value: Any) -> Any:
+    """The plain form with numbers for enums, as Thrift has them."""
+    written = plain(struct, value)
+    for field, position in struct.slots:
+        item = value[position]
+        if item is None:
+            continue
+        name = next(slot.name for slot in _slots(struct) if slot.field is field)
+        if field.type == STRUCT:
+            written[name] = numbers(field.struct, item)
+        elif field.of == STRUCT and field.struct is not None:
+            written[name] = [numbers(field.struct, one) for one in item]
+        elif field.convert is not None:
+            written[name] = [int(one) for one in item] if isinstance(item, tuple) else item
+        elif (struct.name, name) == ("Volume", "mode"):
+            written[name] = int(item)
+    return written
+
+
+def _slots(struct: Any) -> Any:
+    return schema_of(struct).slots
+
+
+def test_the_tables_are_the_interface(independent: Independent) -> None:
+    """Every struct, field, number and enum of the API, and nothing else."""
+    known = {
+        name
+        for name, made in vars(independent.types).items()
+        if isinstance(made, type) and getattr(made, "thrift_spec", None)
+    }
+    seen = set()
+    for root in (RESPONSE, *ARGUMENTS.values()):
+        for struct in structs_below(root):
+            made = independent.named(struct.name)
+            spec = {entry[0]: (entry[1], entry[2]) for entry in made.thrift_spec if entry is not None}
+            found = {slot.field.id: (slot.field.type, slot.name) for slot in _slots(struct)}
+            assert found == spec, struct.name
+            seen.add(struct.name)
+            for slot in _slots(struct):
+                if slot.enum is not None:
+                    names = independent.named(slot.enum.__name__)._VALUES_TO_NAMES
+                    assert {member.value: member.name for member in slot.enum} == names
+    # Of these nothing travels: locks and packages are of older versions, maintenance requests are kept, not asked for.
+    assert known - seen == {
+        "HostAttributes",
+        "Attribute",
+        "HostMaintenanceRequest",
+        "Lock",
+        "LockKey",
+        "Package",
+    }
+    methods = {
+        name.removesuffix("_args")
+        for base in independent.bases
+        for name in vars(base)
+        if name.endswith("_args") and not name.startswith("_")
+    }
+    assert METHODS.keys() == methods
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+@pytest.mark.parametrize("name", METHODS)
+@QUICK
+@given(data=st.data())
+def test_a_call(independent: Independent, name: str, protocol: Protocol, data: st.DataObject) -> None:
+    struct = ARGUMENTS[name]
+    arguments = data.draw(values(struct))
+    body = thrift.encode_call(name, 5, arguments._asdict(), protocol)
+    head, read = independent.read(f"{name}_args", body, protocol)
+    assert head == (name, 1, 5)
+    assert theirs(read) == ours(numbers(struct, arguments))
+    again = thrift.decode_call(independent.write(head, read, protocol), protocol)
+    assert (again.name, again.seqid) == (name, 5)
+    assert ours(numbers(struct, struct.factory(**again.arguments))) == ours(numbers(struct, arguments))
+    if protocol is Protocol.BINARY:
+        old = independent.write(head, read, protocol, strictWrite=False)
+        assert thrift.decode_call(old, protocol) == again
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+@QUICK
+@given(response=values(RESPONSE))
+def test_a_reply(independent: Independent, protocol: Protocol, response: Any) -> None:
+    body = thrift.encode_reply("getQuota", 9, response, protocol)
+    head, read = independent.read("getQuota_result", body, protocol)
+    assert head == ("getQuota", 2, 9)
+    assert theirs(read.success) == ours(numbers(RESPONSE, response))
+    again = thrift.decode_reply(independent.write(head, read, protocol), "getQuota", 9, protocol)
+    assert ours(numbers(RESPONSE, again)) == ours(numbers(RESPONSE, response))
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+def test_a_fault(independent: Independent, protocol: Protocol) -> None:
+    library = importlib.import_module("thrift.Thrift")
+    body = thrift.encode_fault("nothing", 3, thrift.Fault.UNKNOWN_METHOD, "there is none", protocol)
+    reader = independent.protocols[protocol](independent.transport.TMemoryBuffer(body))
+    assert reader.readMessageBegin() == ("nothing", 3, 3)
+    fault = library.TApplicationException()
+    fault.read(reader)
+    assert (fault.type, fault.message) == (library.TApplicationException.UNKNOWN_METHOD, "there is none")
+    written = independent.write(("nothing", 3, 3), fault, protocol)
+    with pytest.raises(thrift.ApplicationError, match="there is none"):
+        thrift.decode_reply(written, "nothing", 3, protocol)
