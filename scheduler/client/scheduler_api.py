@@ -154,15 +154,15 @@ class Scheduler:
                     pause_s = RETRY_PAUSE_S
                 else:
                     raise TimedOut(f"{error}; given up after {unheard} attempts, nothing was changed") from None
-                reason: ClientError = error
+                reason = str(error)
             except _Transient as error:
-                pause_s, reason = RETRY_PAUSE_S, error
+                pause_s, reason = RETRY_PAUSE_S, str(error)
             except Unanswered as error:
                 if not repeat:
                     raise NetworkError(
                         f"{error}; {what} may have been done or not: look before you repeat it"
                     ) from None
-                pause_s, reason = RETRY_PAUSE_S, error
+                pause_s, reason = RETRY_PAUSE_S, str(error)
             self._url = None
             spent_s = self._world.mono_s() - began_s
             if spent_s + pause_s > RETRY_FOR_S:

@@ -95,7 +95,7 @@ class Transport:
         code = response.status_code
         if code == 200:
             return response.content
-        shown = " ".join(response.text.split())[:_MAX_SHOWN]
+        shown = " ".join(response.content.decode("utf-8", "replace").split())[:_MAX_SHOWN]
         if code == 401:
             raise AuthError(
                 f"{url}: the scheduler asks who you are (HTTP 401): put {urlsplit(url).hostname} into ~/.netrc"

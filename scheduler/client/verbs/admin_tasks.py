@@ -175,8 +175,8 @@ VERBS = {
     "query": Verb(
         "query",
         "list tasks",
-        "Print a line for each task that fits. Tokens of the format are fields of a task, such as %taskId%, %slaveHost%, "
-        "%role%, %environment%, %name%. What makes the scheduler look at very many tasks needs --force.",
+        "Print a line for each task that fits. Tokens of the format are fields of a task, such as %taskId%, "
+        "%slaveHost%, %role%, %environment%, %name%. What makes the scheduler look at very many tasks needs --force.",
         "aurora_admin query west www-data hello\n"
         "aurora_admin query west --force --states PENDING,THROTTLED -l '%role%/%environment%/%name% %taskId%'",
         admin_options.CODES,

@@ -67,8 +67,9 @@ VERBS = {
     "task ssh": Verb(
         "task ssh",
         "open a shell in the sandbox of an instance",
-        "Log in by ssh on the host of the first running instance that is meant, and open a shell in its sandbox, or "
-        "run one command there. The exit code is that of ssh, which is that of the command; 255: ssh did not get there.",
+        "Log in by ssh on the host of the first running instance that is meant, and open a shell in its sandbox, "
+        "or run one command there. The exit code is that of ssh, which is that of the command; 255: ssh did not get "
+        "there.",
         "aurora task ssh west/www-data/prod/hello/0\n"
         "aurora task ssh west/www-data/prod/hello/0 -L 8080:http -c 'tail -f .logs/web/0/stdout'",
         (
