@@ -105,6 +105,9 @@ class OfferBook:
         self._settings = settings
         self._chance = chance
         self._order = tuple(_ORDERS.get(name) for name in settings.offer_order)
+        #: agent id → for whom, and until when.
+        self._reservations: dict[str, tuple[Hashable, float]] = {}
+        self._reserved_by: dict[Hashable, dict[str, None]] = {}
         self._reset()
 
     def _reset(self) -> None:
@@ -126,8 +129,6 @@ class OfferBook:
         self.labels = Labels()
         self._fresh: dict[str, None] = {}
         self._expiries: list[tuple[float, str]] = []
-        self._reservations: dict[str, tuple[Hashable, float]] = {}
-        self._reserved_by: dict[Hashable, dict[str, None]] = {}
 
     # -- offers come and go --------------------------------------------------------------------------------------------
 
@@ -147,8 +148,8 @@ class OfferBook:
         return Host(offer.hostname, offer.agent_id, _attributes_of(offer), mode)
 
     def add(self, offer: Offer, now_s: float, host: Host | None = None) -> tuple[str, ...]:
-        """Hold *offer*; gives the ids of offers to be declined now. That are both where the agent has one already:
-        Mesos then makes one of them. *host* is what ``host_of`` gave (None: asked for here, in mode NONE)."""
+        """Hold *offer*; gives the ids of offers to decline now. Where the agent has one already these are both: Mesos
+        then makes one of them. *host* is what ``host_of`` gave (None: asked for here, in mode NONE)."""
         agent = self._agents.get(offer.agent_id)
         if agent is not None and agent.offer is not None:
             other = agent.offer.offer_id
@@ -211,7 +212,7 @@ class OfferBook:
         self._release(agent_id)
 
     def clear(self) -> tuple[str, ...]:
-        """Forget everything; gives the ids of the offers that were held."""
+        """Forget all offers and agents, not what is reserved; gives the ids of the offers that were held."""
         held = tuple(self._by_offer)
         self._reset()
         return held

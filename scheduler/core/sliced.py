@@ -18,7 +18,9 @@ class Sliced:
         self._planes: list[int] = []
 
     def change(self, row: int, old: int, new: int) -> None:
-        """Row number *row* had *old* and has *new* now."""
+        """Row number *row* had *old* and has *new* now. Raises ValueError where that is negative."""
+        if new < 0:
+            raise ValueError(f"row {row} cannot have {new}: no number here is negative")
         planes = self._planes
         while new >> len(planes):
             planes.append(0)

@@ -158,6 +158,17 @@ def test_reservations_end_by_time_by_release_or_by_another() -> None:
     assert book.reserved(10.0) == 0
 
 
+def test_reservations_outlive_a_lost_connection_but_not_the_agent() -> None:
+    book = book_of(offer(1), offer(2))
+    book.reserve("agent-1", "group", 10.0)
+    book.reserve("agent-2", "group", 10.0)
+    book.lose_agent("agent-2")
+    book.clear()
+    book.add(offer(2), 0.0)
+    book.add(offer(1), 0.0)
+    assert names(book, book.reserved(0.0)) == {"agent-1"}
+
+
 # -- order -------------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,11 @@ def test_a_changed_number_is_the_new_one(numbers: list[int], data: st.DataObject
     rows = rows_of(range(len(numbers)))
     for amount in {*numbers, 0, 201}:
         assert set(each(index.at_least(rows, amount))) == {row for row, has in enumerate(numbers) if has >= amount}
+
+
+def test_a_negative_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="row 3 cannot have -1"):
+        Sliced().change(3, 0, -1)
 
 
 @settings(deadline=None)
