@@ -11,22 +11,19 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import queue
 import random
-import select
-import socket
 import ssl
 import threading
 import time
 import traceback
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 from scheduler.core.events import Call, MasterError, MesosEvent
-from scheduler.mesos.finder import MASTER_PORT, Finder, NoLeader
+from scheduler.mesos.finder import Finder, NoLeader
+from scheduler.mesos.master_http import ACCEPTED, Line, Link, Stream, words
 from scheduler.mesos.session import (
     Action,
     Address,
@@ -44,29 +41,12 @@ from scheduler.mesos.session import (
     SessionSettings,
     Started,
     StreamLost,
-    StreamOpened,
-    StreamRefused,
     Tell,
     Woke,
 )
 from thermos.formats import recordio
 from thermos.formats.mesos_v1 import CONTENT_TYPE, WireError
 from thermos.formats.mesos_v1_scheduler import Subscribe, decode_event, encode_call
-
-#: Both this and ``/api/v1/scheduler`` are the master's (mesos/docs/endpoints/master/api/v1/scheduler.md).
-PATH: Final = "/master/api/v1/scheduler"
-#: One OFFERS may hold every agent: 1.1 kB each with few attributes.
-MAX_EVENT_BYTES: Final = 512 << 20
-_READ_BYTES: Final = 1 << 18
-#: Of an answer that is no stream: enough for the reason in it.
-_MAX_REASON_BYTES: Final = 2 << 10
-#: A master that is busy with ten thousand agents takes its time.
-CALL_ANSWER_S: Final = 30.0
-_LATE_S: Final = 0.005
-_ACCEPTED: Final = 202
-_OK: Final = 200
-#: A connection that carries nothing for a minute is asked whether it lives: a master's machine may be gone.
-_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 
 
 class Credential(NamedTuple):
@@ -84,15 +64,6 @@ class Counts(NamedTuple):
     calls: int
     #: That could not be delivered.
     calls_lost: int
-
-
-class _Link(NamedTuple):
-    """A subscription that calls can be made under."""
-
-    number: int
-    address: Address
-    stream_id: str
-    framework_id: str
 
 
 class MasterConnection:
@@ -126,19 +97,19 @@ class MasterConnection:
         self._ssl_context = ssl_context
         self._headers = {"Content-Type": CONTENT_TYPE, "Accept": CONTENT_TYPE, "User-Agent": "thermos-scheduler"}
         if credential is not None:
-            words = f"{credential.principal}:{credential.secret}".encode()
-            self._headers["Authorization"] = f"Basic {b64encode(words).decode('ascii')}"
+            login = f"{credential.principal}:{credential.secret}".encode()
+            self._headers["Authorization"] = f"Basic {b64encode(login).decode('ascii')}"
         self._session = Session(settings)
         self._closing = threading.Event()
 
         self._wake: queue.SimpleQueue[SessionEvent] = queue.SimpleQueue()  # from other threads
         self._lock = threading.Lock()
-        self._stream: _Stream | None = None
-        self._link: _Link | None = None
+        self._stream: Stream | None = None
+        self._link: Link | None = None
         self._links = 0
         self._events = self._made = self._lost = 0
 
-        self._calls: queue.SimpleQueue[tuple[_Link, Call] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[Link, Call] | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._guarded, args=(self._run,), name="master-events", daemon=True)
         self._caller = threading.Thread(target=self._guarded, args=(self._run_calls,), name="master-calls", daemon=True)
 
@@ -219,7 +190,7 @@ class MasterConnection:
         except queue.Empty:
             return Woke()
 
-    def _read(self, stream: _Stream, left_s: float | None) -> SessionEvent:
+    def _read(self, stream: Stream, left_s: float | None) -> SessionEvent:
         try:
             payloads = stream.read(left_s)
         except TimeoutError:
@@ -227,7 +198,7 @@ class MasterConnection:
         except (OSError, http.client.HTTPException, recordio.FrameError) as error:
             with contextlib.suppress(queue.Empty):
                 return self._wake.get_nowait()  # it was ended by us: this is why
-            return StreamLost(_words(error))
+            return StreamLost(words(error))
         events = []
         for payload in payloads:
             try:
@@ -262,19 +233,19 @@ class MasterConnection:
             assert session.address is not None
             self._framework_id = session.framework_id
             self._links += 1
-            self._link = _Link(self._links, session.address, stream.stream_id, session.framework_id)
+            self._link = Link(self._links, session.address, stream.stream_id, session.framework_id)
         elif isinstance(event, MasterError):
             self._link = None
 
     def _open(self, address: Address) -> SessionEvent:
         body = encode_call(Subscribe(self._framework), self._framework_id)
-        stream = _Stream(self._http(address, self._session.settings.answer_s), self._headers)
+        stream = Stream(self._http(address, self._session.settings.answer_s), self._headers)
         with self._lock:
             self._stream = stream
         try:
             return stream.open(body)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return StreamLost(f"{address}: {_words(error)}")
+            return StreamLost(f"{address}: {words(error)}")
 
     def _hang_up(self) -> None:
         self._link = None
@@ -305,7 +276,7 @@ class MasterConnection:
     # -- the thread that calls -----------------------------------------------------------------------------------------
 
     def _run_calls(self) -> None:
-        line = _Line(self._http, self._headers)
+        line = Line(self._http, self._headers)
         while (item := self._calls.get()) is not None:
             link, call = item
             if link is not self._link:
@@ -314,12 +285,12 @@ class MasterConnection:
             try:
                 status, reason = line.post(link, encode_call(call, link.framework_id))
             except (OSError, http.client.HTTPException) as error:
-                self._dropped(call, f"{link.address}: {_words(error)}")
+                self._dropped(call, f"{link.address}: {words(error)}")
                 # Whether it came to the master nobody knows; with a new subscription all is asked for again.
                 if link is self._link:
-                    self._interrupt(StreamLost(f"a call had no answer: {_words(error)}"))
+                    self._interrupt(StreamLost(f"a call had no answer: {words(error)}"))
                 continue
-            if status == _ACCEPTED:
+            if status == ACCEPTED:
                 self._made += 1
             else:
                 self._dropped(call, f"the master at {link.address} answers {status}: {reason}")
@@ -328,133 +299,3 @@ class MasterConnection:
     def _dropped(self, call: Call, why: str) -> None:
         self._lost += 1
         self._say(f"call {type(call).__name__} is dropped: {why}")
-
-
-class _Stream:
-    """One subscription."""
-
-    def __init__(self, connection: http.client.HTTPConnection, headers: Mapping[str, str]) -> None:
-        self._connection = connection
-        self._headers = headers
-        self._answer: http.client.HTTPResponse | None = None
-        self._records = recordio.Decoder(MAX_EVENT_BYTES)
-        self._hook: socket.socket | None = None
-        self.stream_id = ""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether events come."""
-        return self._answer is not None
-
-    def open(self, body: bytes) -> SessionEvent:
-        """Connect and subscribe. Raises OSError, HTTPException."""
-        _connect(self._connection)
-        # To end a wait in another thread: the standard library's TLS socket must not be touched from there.
-        self._hook = socket.socket(fileno=os.dup(self._connection.sock.fileno()))
-        self._connection.request("POST", PATH, body, dict(self._headers))
-        answer = self._connection.getresponse()
-        if answer.status == _OK:
-            self.stream_id = answer.headers.get("Mesos-Stream-Id", "")
-            self._answer = answer
-            return StreamOpened()
-        reason = _said(answer.read(_MAX_REASON_BYTES))
-        return StreamRefused(answer.status, reason, _location(answer.headers.get("Location")))
-
-    def read(self, left_s: float | None) -> list[bytes]:
-        """The records that the next bytes complete. Raises TimeoutError, other OSErrors, HTTPException, FrameError."""
-        assert self._answer is not None
-        # a little late, so that a deadline has surely passed; nothing can be read after a time-out
-        self._connection.sock.settimeout(None if left_s is None else left_s + _LATE_S)
-        data = self._answer.read1(_READ_BYTES)
-        if not data:
-            raise ConnectionResetError("the master closed the connection")
-        payloads = self._records.feed(data)
-        if self._records.error is not None:
-            raise self._records.error
-        return payloads
-
-    def end(self) -> None:
-        """From another thread: no more bytes."""
-        if self._hook is not None:
-            with contextlib.suppress(OSError):
-                self._hook.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Be gone, without a word."""
-        if self._hook is not None:
-            self.end()
-            self._hook.close()
-        if self._answer is not None:
-            self._answer.close()
-        self._connection.close()
-
-
-class _Line:
-    """The connection for calls, kept for as long as it is of use."""
-
-    def __init__(self, connect: Callable[[Address, float], http.client.HTTPConnection], headers: Mapping[str, str]):
-        self._connect = connect
-        self._headers = headers
-        self._connection: http.client.HTTPConnection | None = None
-        self._number = 0
-
-    def post(self, link: _Link, body: bytes) -> tuple[int, str]:
-        """The answer's status and words. Raises OSError, HTTPException."""
-        if link.number != self._number or self._was_closed():
-            self.close()
-        try:
-            if self._connection is None:
-                self._connection = self._connect(link.address, CALL_ANSWER_S)
-                self._number = link.number
-                _connect(self._connection)
-            self._connection.request("POST", PATH, body, {**self._headers, "Mesos-Stream-Id": link.stream_id})
-            answer = self._connection.getresponse()
-            reason = _said(answer.read(_MAX_REASON_BYTES))
-            if not answer.isclosed():  # a longer one
-                self.close()
-            return answer.status, reason
-        except BaseException:
-            self.close()
-            raise
-
-    def _was_closed(self) -> bool:
-        """Between two answers nothing comes but the end; ``Connection: close`` ended it before."""
-        if self._connection is None:
-            return False
-        return self._connection.sock is None or bool(select.select([self._connection.sock], [], [], 0)[0])
-
-    def close(self) -> None:
-        """Hang up."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-def _connect(connection: http.client.HTTPConnection) -> None:
-    connection.connect()
-    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _KEEPALIVE:
-        connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-def _location(text: str | None) -> Address | None:
-    """The address in a ``Location``, as ``//10.0.0.1:5050/master/api/v1/scheduler``."""
-    if text is None:
-        return None
-    try:
-        parts = urlsplit(text)
-        return Address(parts.hostname, parts.port or MASTER_PORT) if parts.hostname else None
-    except ValueError:
-        return None
-
-
-def _said(data: bytes) -> str:
-    """The body of an answer, as words."""
-    text = data.decode("utf-8", "replace")
-    return "".join(one if one.isprintable() else " " for one in text).strip() or "no reason given"
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

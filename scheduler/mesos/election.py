@@ -286,14 +286,5 @@ class Election:
 
     def _end(self) -> None:
         self._lease_until_s = float("-inf")
-        if self._client.connected:
-            try:  # the member first: nobody is to be sent here any more
-                session = self._client.client_id[0]
-                children = self._client.get_children_async(self._path).get(timeout=_ANSWER_S)
-                for prefix in (PREFIX, CANDIDATE):
-                    for name in self._of_session([one for one in children if one.startswith(prefix)], session):
-                        self._delete(name)
-            except (KazooException, KazooTimeoutError):
-                pass  # the session ends now, and its nodes with it
-        self._client.stop()
+        self._client.stop()  # the session, and with it our nodes
         self._client.close()

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from scheduler.core.events import Disconnected, MesosEvent
-from scheduler.mesos.connection import PATH, Credential
+from scheduler.mesos.connection import Credential
 from scheduler.mesos.finder import ListFinder
+from scheduler.mesos.master_http import PATH
 from scheduler.mesos.session import Address
 from tests.support.box import SOON_S, until
 from tests.support.listener import Listener
