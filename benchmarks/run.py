@@ -32,6 +32,7 @@ from benchmarks import (
     placement,
     replay,
     scheduler,
+    scheduler_mesos,
     start_rate,
     status,
     thousands,
@@ -53,6 +54,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "executor": executor.measure,
     "placement": placement.measure,
     "scheduler": scheduler.measure,
+    "scheduler-mesos": scheduler_mesos.measure,
 }
 
 _UNITS: Final = {"s": (1.0, 3), "ms": (1e3, 2), "MB": (1e-6, 2), "kB": (1e-3, 0), "/s": (1.0, 0), "": (1.0, 0)}
