@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES: Final = 16 << 10
+#: So much of each body that comes in is held in memory, the rest in a nameless file.
+HELD_BODY_BYTES: Final = 512 << 10
 #: Time that requests which are being worked on get at the end.
 STOP_S: Final = 2
 
@@ -41,7 +43,7 @@ class Limits(NamedTuple):
     look_s: int = 5
     #: A body as long as this is refused; 1: nothing has a body.
     body_bytes: int = 1
-    #: What waits to be sent or comes in is held in memory up to this, and beyond it in a file without a name.
+    #: What waits to be sent is held in memory up to this, more than any page has, and beyond it in a nameless file.
     held_bytes: int = 16 << 20
 
 
@@ -127,7 +129,7 @@ class Server:
             max_request_header_size=MAX_HEADER_BYTES,
             max_request_body_size=limits.body_bytes,
             outbuf_overflow=limits.held_bytes,
-            inbuf_overflow=limits.held_bytes,
+            inbuf_overflow=HELD_BODY_BYTES,
             expose_tracebacks=False,
             log_socket_errors=False,
             clear_untrusted_proxy_headers=True,

@@ -41,7 +41,16 @@ def context_of(certificate: str, key: str) -> ssl.SSLContext:
 
 def wrapping(context: ssl.SSLContext) -> Callable[[socket], socket]:
     """Makes TLS of a connection; hands are shaken when it is first read, without waiting."""
-    return lambda plain: context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+
+    def wrap(plain: socket) -> socket:
+        try:
+            plain.getpeername()
+        except OSError:  # gone already: ssl would leave it open until it is collected
+            plain.close()
+            raise
+        return context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+
+    return wrap
 
 
 class TlsChannel(Channel):
