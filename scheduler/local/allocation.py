@@ -73,7 +73,8 @@ class Allocator:
 
     def allocate(self, agents: Iterable[Agent]) -> None:
         """Offer what these agents have to whoever wants it; of several the one that has least."""
-        wanting = [one for one in self._world.frameworks.values() if one.stream is not None and not one.is_suppressed]
+        frameworks = self._world.frameworks.values()
+        wanting = [one for one in frameworks if one.stream is not None and one.role and not one.is_suppressed]
         made: dict[str, list[Offer]] = {}
         for agent in agents:
             if agent.reach is not Reach.UP or not agent.free.is_worth_offering:

@@ -93,8 +93,25 @@ class Executors:
         task = executor.tasks.get(said.task_id)
         if task is not None and said.uuid not in task.seen and not task.is_over:
             executor.waiting.pop(task.id, None)
-            self._take(task, _status_of(executor, said))
+            self._take(task, self._status_of(executor, said))
         world.actions.append(TellExecutor(key, Acknowledged(said.task_id, said.uuid)))
+
+    def _status_of(self, executor: Executor, said: TaskStatus) -> Status:
+        """What an executor said, with what its agent adds."""
+        container: dict[str, Any] = dict(said.container_status or {})
+        address = self._world.settings.address
+        if address is not None:
+            where = {"protocol": "IPv4", "ip_address": address[0]}
+            container.setdefault("network_infos", [{"ip_addresses": [where]}])
+        container.setdefault("container_id", {"value": executor.container_id})
+        if executor.pid is not None:
+            container.setdefault("executor_pid", executor.pid)
+        labels = tuple([(label.key, label.value) for label in said.labels])
+        return make_status(
+            said.task_id, said.state, said.source, said.reason, said.message, executor.key.agent_id,
+            executor.key.executor_id, said.timestamp_s, uuid=said.uuid, healthy=said.healthy, labels=labels,
+            container_status=container, data=said.data,
+        )  # fmt: skip
 
     def _say_for(self, task: Task, state: MesosTaskState, reason: Reason, message: str) -> None:
         """A status by the agent."""
@@ -290,16 +307,3 @@ def shutdown_grace_s(info: Raw, default_s: float) -> float:
     """How long an executor has after a SHUTDOWN."""
     asked_s = Object(info, "").maybe_duration_s("shutdown_grace_period")
     return default_s if asked_s is None else asked_s
-
-
-def _status_of(executor: Executor, said: TaskStatus) -> Status:
-    """What an executor said, with what its agent adds."""
-    container: dict[str, Any] = dict(said.container_status or {})
-    container.setdefault("container_id", {"value": executor.container_id})
-    if executor.pid is not None:
-        container.setdefault("executor_pid", executor.pid)
-    return make_status(
-        said.task_id, said.state, said.source, said.reason, said.message, executor.key.agent_id,
-        executor.key.executor_id, said.timestamp_s, uuid=said.uuid, healthy=said.healthy,
-        labels=tuple([(label.key, label.value) for label in said.labels]), container_status=container, data=said.data,
-    )  # fmt: skip

@@ -33,7 +33,7 @@ class Launching:
         offers = [self._world.offers.get(offer_id) for offer_id in call.offer_ids]
         known = [made for made in offers if made is not None and made.framework is framework and made.bag is not None]
         problem = _problem_with(call.offer_ids, offers, known)
-        parts = [(made.agent, self._allocator.take(made)) for made in known]
+        parts = [(made.agent, self._allocator.take(made)) for made in dict.fromkeys(known)]  # each once
         if problem is not None:
             for agent, bag in parts:
                 self._allocator.give_back(agent, bag)
@@ -97,6 +97,11 @@ class Launching:
             raise ValueError(
                 f"ExecutorInfo has an invalid FrameworkID (Actual: {executor.framework_id} vs Expected: {framework.id})"
             )
+        if not self._world.settings.has_images and any(map(_wants_image, (raw, executor.raw))):
+            raise ValueError(
+                "Task wants an image, which this Mesos cannot give: it is for one machine and has no containers; "
+                "run the job on a cluster, or without its container"
+            )
         key = ExecutorKey(agent_id, framework.id, executor.executor_id)
         info = {**executor.raw, "framework_id": {"value": framework.id}}
         there = agent.executors.get(key)
@@ -125,6 +130,11 @@ def _problem_with(offer_ids: tuple[str, ...], offers: list[OfferMade | None], kn
     if len({made.agent.spec.agent_id for made in known}) > 1:
         return "Aggregated offers must belong to one single agent"
     return None
+
+
+def _wants_image(owner: Raw) -> bool:
+    container = owner.get("container") or {}
+    return container.get("type") == "DOCKER" or "image" in (container.get("mesos") or {})
 
 
 def _id_of(raw: Any, key: str) -> str:

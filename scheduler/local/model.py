@@ -28,6 +28,8 @@ class Settings(NamedTuple):
     executor_shutdown_grace_s: float = 5.0
     #: ``host:port`` where the agents are, for offers and for SUBSCRIBED; None: nowhere, as in a simulation.
     address: tuple[str, int] | None = None
+    #: Whether agents can run an image; a task that wants one is in error otherwise.
+    has_images: bool = True
     #: Whether the owner keeps what changes (``Master.take_changes``).
     is_kept: bool = False
 

@@ -55,7 +55,13 @@ HOST: Final = "127.0.0.1"
 VERSION: Final = "1.11.0"
 #: Aurora's limits ask for ``host`` and ``rack`` (``--attributes`` of its agents' documentation).
 ATTRIBUTES: Final = f"host:{HOST};rack:local"
-SETTINGS: Final = Settings(allocation_interval_s=0.2, is_kept=True)
+SETTINGS: Final = Settings(allocation_interval_s=0.2, has_images=False, is_kept=True)
+#: For whoever starts one to say to its user; with ``url`` and ``work_dir``.
+NOTICE: Final = (
+    "this is a Mesos of one machine, at {url} with {work_dir}, for trying out: nothing isolates tasks from each other "
+    "or keeps them to their resources, and no other machine takes over. For a cluster, name its masters instead "
+    "(zk://HOST:PORT/mesos); jobs stay as they are"
+)
 
 _MASTER_PATHS: Final = ("/api/v1/scheduler", "/master/api/v1/scheduler")
 _AGENT: Final = "/slave(1)"
@@ -140,12 +146,17 @@ class Local:
         return self._epoch_s + time.monotonic()
 
     def _recover(self, agent_resources: Bag, attributes: tuple[dict[str, Any], ...]) -> None:
-        if not self.master.world.agents:
-            agent_id = f"{self._master_id}-S0"
-            self.master.add(AgentSpec(agent_id, HOST, agent_resources, attributes, _AGENT))
-        for agent in list(self.master.world.agents.values()):
+        agents = self.master.world.agents
+        for agent in list(agents.values()):
             for executor in list(agent.executors.values()):
                 self._launcher.recover(executor)
+        agent_id = next(iter(agents), f"{self._master_id}-S0")
+        spec = AgentSpec(agent_id, HOST, agent_resources, attributes, _AGENT)
+        known = agents.get(agent_id)
+        if known is None or (known.spec != spec and not known.executors):
+            self.master.add(spec)
+        elif known.spec != spec:
+            log.warning("the agent keeps the resources and attributes that it had, since tasks run: %s", known.spec)
         self._happen(Woke())
 
     def _happen(self, event: Event) -> None:
@@ -366,11 +377,13 @@ def start_local(
     settings: Settings = SETTINGS,
 ) -> Local:
     """A Mesos with this machine as its one agent. *resources* and *attributes* are written as for an agent's flags of
-    these names; without the first, all of the machine. The agent of a directory stays as it was first made.
+    these names; without the first, all of the machine. Where tasks from before still run, the agent stays as it was.
 
     Raises:
         ValueError: resources or attributes are not written like that.
         CannotOpen: another one uses the directory, or the port.
     """
     has = machine(work_dir) if resources is None else parse(resources)
-    return Local(work_dir, has, parse_attributes(attributes), port, settings)
+    local = Local(work_dir, has, parse_attributes(attributes), port, settings)
+    log.warning(NOTICE.format(url=local.url, work_dir=local.work_dir))
+    return local

@@ -6,6 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Hashable
 from enum import Enum
+from typing import Final
 
 from scheduler.local.model import Action, AgentSpec, ExecutorKey, Settings, Tell
 from scheduler.local.resources import Bag
@@ -18,7 +19,9 @@ TimerKey = tuple[str, Hashable]
 #: A kind of thing that is kept, and the parts of its id.
 KeptKey = tuple[str, ...]
 
-_PARTITION_AWARE = "PARTITION_AWARE"
+#: Capabilities of frameworks.
+_PARTITION_AWARE: Final = "PARTITION_AWARE"
+_MULTI_ROLE: Final = "MULTI_ROLE"
 
 
 class Filter:
@@ -47,13 +50,18 @@ class Framework:
         self.set_info(info)
 
     def set_info(self, info: Raw) -> None:
+        """Take what it says of itself. With MULTI_ROLE and no roles it is offered nothing, as by Mesos; of several
+        roles the first counts."""
         self.info = info
-        roles = info.get("roles") or [info.get("role") or "*"]
-        self.role = str(roles[0])
+        roles = info.get("roles") if self._can(_MULTI_ROLE) else [info.get("role") or "*"]
+        self.role: str | None = str(roles[0]) if roles else None
 
     @property
     def is_partition_aware(self) -> bool:
-        return any(one.get("type") == _PARTITION_AWARE for one in self.info.get("capabilities") or ())
+        return self._can(_PARTITION_AWARE)
+
+    def _can(self, capability: str) -> bool:
+        return any(one.get("type") == capability for one in self.info.get("capabilities") or ())
 
     @property
     def failover_s(self) -> float:

@@ -153,7 +153,14 @@ class Stream:
     """A subscription that is not renewed when it ends."""
 
     def __init__(self, cluster: Cluster, framework_id: str | None = None, **info: Any) -> None:
-        whole = {"user": "root", "name": "stream", "failover_timeout": 600.0, "capabilities": AWARE, **info}
+        whole = {
+            "user": "root",
+            "name": "stream",
+            "failover_timeout": 600.0,
+            "capabilities": AWARE,
+            "roles": ["*"],
+            **info,
+        }
         call: dict[str, Any] = {"type": "SUBSCRIBE", "subscribe": {"framework_info": whole}}
         if framework_id is not None:
             whole["id"] = call["framework_id"] = {"value": framework_id}
@@ -339,6 +346,13 @@ def test_an_offer_is_one_frameworks_alone(shared: Cluster, framework: Scheduler)
         assert other.take_offer()["agent_id"] == offer["agent_id"]
 
 
+def test_a_framework_without_a_role_is_offered_nothing(shared: Cluster) -> None:
+    with framework_of(shared, roles=[]) as nobody, framework_of(shared) as somebody:
+        somebody.take_offer()
+        answers(nobody, lambda: None)
+        assert not is_offered(nobody)
+
+
 def test_a_declined_offer_comes_again_after_its_time(framework: Scheduler) -> None:
     offer = framework.take_offer()
     decline(framework, offer, 0.3)
@@ -393,6 +407,8 @@ def test_a_task_from_launch_to_its_end(framework: Scheduler) -> None:
     container = running["container_status"]["container_id"]["value"]
     assert mini.sandbox().name == container
     assert running["container_status"]["executor_pid"] > 0
+    addresses = [{"protocol": "IPv4", "ip_address": "127.0.0.1"}]
+    assert running["container_status"]["network_infos"] == [{"ip_addresses": addresses}]
 
     def failure() -> dict[str, Any] | None:
         return next((event["failure"] for event in framework.events if event["type"] == "FAILURE"), None)
@@ -594,10 +610,11 @@ def test_questions_about_a_task_that_runs(framework: Scheduler) -> None:
     words = "SOURCE_MASTER", "REASON_RECONCILIATION", "Reconciliation: Latest task state", "agent", False
     assert [essence(one) for one in reconcile(framework, ("s", None))] == [("TASK_STAGING", *words)]
     framework.call({"type": "REVIVE"})
-    mini = Mini(framework).is_running()
+    Mini(framework).is_running()
+    mini_status = framework.of("t")[-1]
     (running,) = reconcile(framework, ("t", None))
     assert essence(running) == ("TASK_RUNNING", *words)
-    assert running["healthy"] is True and running["container_status"]["executor_pid"] == mini.pid
+    assert running["healthy"] is True and running["container_status"] == mini_status["container_status"]
     assert sorted(one["state"] for one in reconcile(framework)) == ["TASK_RUNNING", "TASK_STAGING"]
 
 
