@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from scheduler.core.events import Call, MasterError, MesosEvent
 from scheduler.mesos.finder import Finder, NoLeader
-from scheduler.mesos.master_http import ACCEPTED, Line, Link, Stream, words
+from scheduler.mesos.master_http import ACCEPTED, BAD_REQUEST, Line, Link, Stream, words
 from scheduler.mesos.session import (
     Action,
     Address,
@@ -292,8 +292,12 @@ class MasterConnection:
                 continue
             if status == ACCEPTED:
                 self._made += 1
-            else:
-                self._dropped(call, f"the master at {link.address} answers {status}: {reason}")
+                continue
+            answer = f"the master at {link.address} answers {status}: {reason}"
+            self._dropped(call, answer)
+            # 400: it is the call. Anything else: we are not subscribed there, or it leads no more.
+            if status != BAD_REQUEST and link is self._link:
+                self._interrupt(StreamLost(answer))
         line.close()
 
     def _dropped(self, call: Call, why: str) -> None:

@@ -15,6 +15,7 @@ list of what was done, so that no answer that was lost matters. What is promised
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
@@ -286,5 +287,6 @@ class Election:
 
     def _end(self) -> None:
         self._lease_until_s = float("-inf")
-        self._client.stop()  # the session, and with it our nodes
-        self._client.close()
+        with contextlib.suppress(KazooException):  # cut off: it does not come to an end in time
+            self._client.stop()  # the session, and with it our nodes
+            self._client.close()

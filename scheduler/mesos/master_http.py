@@ -26,6 +26,7 @@ _MAX_REASON_BYTES: Final = 2 << 10
 CALL_ANSWER_S: Final = 30.0
 _LATE_S: Final = 0.005
 ACCEPTED: Final = 202
+BAD_REQUEST: Final = 400
 _OK: Final = 200
 #: A connection that carries nothing for a minute is asked whether it lives: a master's machine may be gone.
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))

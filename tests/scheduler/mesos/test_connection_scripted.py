@@ -269,6 +269,20 @@ def test_a_refused_call_is_said_and_the_next_ones_go_on(master: Master, listen: 
     assert not listener.of(Disconnected)
 
 
+@pytest.mark.parametrize("status", [307, 401, 403, 503])
+def test_a_master_that_does_not_know_us_any_more(master: Master, listen: Listen, status: int) -> None:
+    def refuse(call: Call) -> bool:
+        if call.kind == "KILL":
+            call.answer(status, b"Framework is not subscribed")
+        return call.kind == "KILL"
+
+    master.script = refuse
+    listener = is_subscribed(listen(master.port))
+    listener.connection.call(Kill("t"))
+    is_subscribed(listener, 2)
+    assert f"answers {status}: Framework is not subscribed" in listener.of(Disconnected)[0].reason
+
+
 def test_a_connection_that_is_closed_between_calls(master: Master, listen: Listen) -> None:
     def close(call: Call) -> bool:
         if call.kind != "SUBSCRIBE":
