@@ -64,7 +64,7 @@ class Group:
         """Why they are pending, for people."""
         if self.nearest is None:
             return "Not tried yet"
-        return ", ".join(dict.fromkeys(veto.reason for veto in self.nearest.vetoes)) or "No agent offers anything"
+        return ",".join(dict.fromkeys(veto.reason for veto in self.nearest.vetoes)) or "No agent offers anything"
 
 
 class TaskGroups:

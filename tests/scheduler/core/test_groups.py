@@ -240,7 +240,7 @@ def test_reasons() -> None:
     groups.tried(only(groups, 1.0), failed(), 1.0)
     assert groups.reason(task) == "No agent offers anything"
     groups.tried(only(groups, 2.0), failed(CPU, RAM), 2.0)
-    assert groups.reason(task) == "Insufficient: CPU, Insufficient: RAM"
+    assert groups.reason(task) == "Insufficient: CPU,Insufficient: RAM"
 
 
 def test_the_nearest_of_the_last_ten_minutes_is_the_reason() -> None:

@@ -223,6 +223,31 @@ def test_agents_that_were_begun_come_last_among_equals() -> None:
     assert book.choose(book.open, never_by_chance).agent_id == "agent-2"
 
 
+def test_a_new_offer_is_not_begun() -> None:
+    book = book_of(offer(1), offer(2))
+    for number in (0, 1):
+        book.use(book.agent(number), Room(1000), (), never_by_chance)
+    book.take("offer-2")
+    book.add(offer(2, offer_id="again"), 1.0)
+    assert book.choose(book.open, never_by_chance).agent_id == "agent-2"
+
+
+def test_maintenance_that_was_called_off_is_forgotten() -> None:
+    book = book_of(offer(1, unavailable_at_s=10.0))
+    assert names(book, book.closed(0)) == {"agent-1"}
+    book.rescind("offer-1")
+    book.add(offer(1, offer_id="again"), 1.0)
+    assert book.closed(0) == 0
+
+
+def test_an_agent_does_not_inherit_the_maintenance_of_one_that_is_lost() -> None:
+    book = book_of(offer(1, unavailable_at_s=1023.0))
+    book.lose_agent("agent-1")
+    book.add(offer(2, unavailable_at_s=1024.0), 1.0)
+    assert book.closed(664_000) == book.open
+    assert book.closed(663_000) == 0
+
+
 def test_chance_decides_among_equals() -> None:
     book = book_of(*(offer(number) for number in range(50)))
     chance = chance_of()
