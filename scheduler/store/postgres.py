@@ -141,7 +141,7 @@ class PostgresStore:
         try:
             yield
         except psycopg.Error as error:
-            detail = str(error).strip() or type(error).__name__
+            detail = " ".join(str(error).split()) or type(error).__name__
             if isinstance(error, (errors.DiskFull, errors.ConfigurationLimitExceeded)):
                 raise NoSpace(f"{self.where} has no room: {detail}; nothing was written; free some space") from error
             if isinstance(error, errors.ReadOnlySqlTransaction):
