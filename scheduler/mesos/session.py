@@ -242,10 +242,9 @@ class Session:
             self.wake_at_s = self._now_s + after_s
 
     def _master_changed(self, address: Address) -> None:
-        if address == self.address and self.phase in (Phase.OPENING, Phase.SUBSCRIBING, Phase.SUBSCRIBED):
-            return
-        if self.phase in (Phase.SUBSCRIBING, Phase.SUBSCRIBED):
-            self._lost(f"the master at {address} leads now")
+        if self.phase in (Phase.OPENING, Phase.SUBSCRIBING, Phase.SUBSCRIBED):
+            if address != self.address:
+                self._lost(f"the master at {address} leads now")
         elif self.phase is Phase.WAITING:
             self._find()
 

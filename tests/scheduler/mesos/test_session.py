@@ -205,6 +205,15 @@ def test_another_master_leads() -> None:
     assert story.does(MasterChanged(B)) == [FindMaster(True)]  # no need to wait any longer
 
 
+def test_another_master_leads_while_the_first_is_asked() -> None:
+    story = Story()
+    story.does(Started(), MasterFound(A))
+    assert story.does(MasterChanged(A)) == []
+    assert story.does(MasterChanged(B)) == [CloseStream(), FindMaster(True)]
+    assert story.does(StreamOpened(), StreamLost("closed")) == []  # of the first, which was given up
+    assert story.does(MasterFound(B)) == [OpenStream(B)]
+
+
 EVENTS: tuple[SessionEvent, ...] = (
     Started(), MasterFound(A), NoMaster("none"), MasterChanged(B), StreamOpened(), StreamRefused(503, ""),
     StreamRefused(307, "", B), StreamRefused(400, ""), StreamLost("x"), Heard(), Heard((SUBSCRIBED,)),
