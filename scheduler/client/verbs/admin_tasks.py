@@ -17,9 +17,11 @@ from scheduler.client.verb import Verb
 from scheduler.client.world import say
 from scheduler.states import ACTIVE, TERMINAL
 from scheduler.wire.plain_json import plain
+from scheduler.wire.schema import schema_of
 from thermos.definition import nearest
 from thermos.formats import aurora_api as api
 from thermos.formats.aurora_api import ScheduledTask, ScheduleStatus
+from thermos.formats.thrift_binary import STRUCT, StructType
 
 #: One line for each task; tokens are the fields of a task, its key and its configuration.
 _LIST_FORMAT: Final = "%role%/%name%/%instanceId% %status%"
@@ -87,7 +89,7 @@ def execute_query(args: argparse.Namespace, session: Session) -> int:
 
 
 def _line(form: str, task: ScheduledTask) -> str:
-    fields = dict(_flat(plain(api.SCHEDULED_TASK, task)))
+    fields = dict(_flat(api.SCHEDULED_TASK, task))
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in fields:
@@ -97,18 +99,20 @@ def _line(form: str, task: ScheduledTask) -> str:
     return _TOKEN.sub(value, form)
 
 
-def _flat(written: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Fields of the task and of all that it holds; one of a job's key counts before others of its name."""
-    late = []
-    for key, value in written.items():
-        if isinstance(value, dict) and key not in ("assignedPorts", "taskLinks", "job"):
-            yield from _flat(value)
-        elif key == "job":
-            late = list(value.items())
-            late += [("jobName", value.get("name")), ("env", value.get("environment"))]
+def _flat(struct: StructType, value: Any) -> Iterator[tuple[str, Any]]:
+    """Fields of the task and of what it holds, those not set as None; the key of the job counts before its like."""
+    job = None
+    for slot in schema_of(struct).slots:
+        item = value[slot.position]
+        if item is not None and slot.name == "job":
+            job = item
+        elif item is not None and slot.field.type == STRUCT:
+            yield from _flat(slot.field.struct, item)  # type: ignore[arg-type]  # a STRUCT has one
         else:
-            yield key, value
-    yield from late
+            yield slot.name, item if item is None or slot.enum is None else slot.enum(item).name
+    if job is not None:
+        yield from (("role", job.role), ("environment", job.environment), ("env", job.environment))
+        yield from (("name", job.name), ("jobName", job.name))
 
 
 def configure_prune(parser: argparse.ArgumentParser) -> None:
