@@ -182,7 +182,7 @@ def test_a_path_that_is_not_there_yet(find: Find, masters: Any) -> None:
 
     def why() -> str:
         try:
-            finder.find(True, 0.0)
+            finder.find(False, 0.0)  # it looks by itself
         except NoLeader as error:
             return str(error)
         return ""
