@@ -221,6 +221,12 @@ def test_an_agent_that_comes_and_goes_does_not_make_the_history_grow() -> None:
     assert one.events[-1].at_ms == 200, "and when it was last out of reach"
 
 
+def test_a_history_that_begins_with_the_recovery() -> None:
+    """As of a task that came out of a backup."""
+    one = through(task(S.RUNNING, S.PARTITIONED, S.RUNNING), S.PARTITIONED)
+    assert [event.status for event in one.events] == [S.RUNNING, S.PARTITIONED]
+
+
 def test_a_recovery_to_another_state_is_kept() -> None:
     one = through(task(S.PENDING, S.STARTING), S.PARTITIONED, S.RUNNING, S.PARTITIONED)
     assert [event.status for event in one.events] == [S.PENDING, S.STARTING, S.PARTITIONED, S.RUNNING, S.PARTITIONED]
