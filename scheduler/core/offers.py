@@ -202,7 +202,6 @@ class OfferBook:
         self._set_room(agent, Room())
         self._starts.change(agent.row, agent.start_s, 0)
         self.labels.remove(agent.row, self._labels_of(agent))
-        self._set_mode(agent, Mode.NONE)
         there = self._by_host[agent.host.name]
         del there[agent_id]
         if not there:

@@ -279,6 +279,17 @@ def test_ports_are_picked_once_each(gaps: list[tuple[int, int]], wanted: int, sk
     ]
 
 
+def test_ports_begin_anywhere() -> None:
+    given = offer(1, ports=[(1, 100)])
+    found = set()
+    for seed in range(20):
+        book = book_of(given)
+        found.add(book.use(book.agent(0), Room(ports=1), ("http",), chance_of(seed)))
+    assert len(found) > 10
+    book = book_of(given)
+    assert book.use(book.agent(0), Room(ports=1), ("http",), lambda: 0.999) == (("http", 100),)
+
+
 def test_what_is_used_is_not_there_any_more() -> None:
     book = book_of(offer(1, ports=[(1, 2), (5, 6)]))
     agent = book.agent(0)
