@@ -25,6 +25,12 @@ JAR: Final = Path("/usr/share/java/zookeeper.jar")
 
 #: Below the ports that the kernel gives to outgoing connections: while a server is away nobody takes its port.
 _PORTS: Final = range(20_000, 30_000)
+#: By default a server whose notifications nobody answered waits for up to a minute before it sends the next.
+_ELECT_FAST: Final = (
+    "-Dzookeeper.fastleader.minNotificationInterval=100",
+    "-Dzookeeper.fastleader.maxNotificationInterval=1000",
+    "-Dzookeeper.cnxTimeout=1000",
+)
 #: A starting server can take a connection and never answer on it.
 _ANSWER_S: Final = 1.0
 
@@ -130,8 +136,8 @@ class Ensemble:
                 ZooKeeper(
                     home,
                     f"127.0.0.{10 + me}",
-                    f"initLimit=40\nsyncLimit=6\n{peers}",
-                    [f"-Djdk.net.hosts.file={hosts}"],
+                    f"initLimit=10\nsyncLimit=6\n{peers}",  # so long a server waits for a leader that is cut off
+                    [f"-Djdk.net.hosts.file={hosts}", *_ELECT_FAST],
                 )
             )
             Path(f"{home}/data/myid").write_text(f"{me + 1}\n")
@@ -153,15 +159,29 @@ class Ensemble:
         """One of them that is *mode*, ``leader`` or ``follower``."""
         return next(server for server in self.servers if server.mode() == mode)
 
-    def cut_off(self, server: ZooKeeper) -> None:
-        """No byte passes between it and the other two; clients reach each of them still."""
-        for relay in self._around(server):
-            relay.cut()
+    @contextlib.contextmanager
+    def cut_off(self, server: ZooKeeper) -> Iterator[None]:
+        """Within the block *server* and the other two do not reach each other; clients reach each that answers.
 
-    def mend(self, server: ZooKeeper) -> None:
-        """It reaches the others again."""
-        for relay in self._around(server):
-            relay.mend()
+        A leader is paused instead. Servers also tell each other addresses, for elections, that lead past our relays:
+        the other two would go on electing the one that they cannot follow.
+        """
+        if server.mode() == "leader":
+            server.pause()
+            try:
+                yield
+            finally:
+                server.resume()
+            return
+        number = self.servers.index(server)
+        around = [relay for ends, relays in self._relays.items() if number in ends for relay in relays]
+        for relay in around:
+            relay.cut()
+        try:
+            yield
+        finally:
+            for relay in around:
+                relay.mend()
 
     def close(self) -> None:
         for server in self.servers:
@@ -169,10 +189,6 @@ class Ensemble:
         for relays in self._relays.values():
             for relay in relays:
                 relay.close()
-
-    def _around(self, server: ZooKeeper) -> list[Relay]:
-        number = self.servers.index(server)
-        return [relay for ends, relays in self._relays.items() if number in ends for relay in relays]
 
 
 def _need_zookeeper() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -63,49 +65,53 @@ def until_seen(servers: list[ZooKeeper], is_so: Callable[[Any], bool], what: str
 
 def one_of(announced: Announced) -> Callable[[Any], bool]:
     """Whether what a server has is one node, that of the member's own session."""
-    return lambda nodes: [session for _, session in nodes or []] == [announced.member._client.client_id[0]]
+    client = announced.member._client
+    return lambda nodes: nodes is not None and [session for _, session in nodes] == list(client.client_id or ())[:1]
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("mode", ["follower", "leader"])
 def test_the_server_of_a_member_is_cut_off(servers: Ensemble, mode: str) -> None:
     lonely = servers.of_mode(mode)
     others = [server for server in servers.servers if server is not lonely]
-    one = Announced(",".join(server.hosts for server in (lonely, *others)), session_s=40.0)
+    one = Announced(servers.hosts, session_s=24.0)
     client = one.member._client
-    client.randomize_hosts = False
 
     def server_of() -> str:
-        host, port = client._connection._socket.getpeername()
-        return f"{host}:{port}"
+        with contextlib.suppress(OSError, AttributeError):  # it is between two connections
+            if client.connected:
+                host, port = client._connection._socket.getpeername()
+                return f"{host}:{port}"
+        return ""
 
-    if server_of() != lonely.hosts:  # it took another at first: the first of the list comes next
-        client._connection._socket.shutdown(2)
-        until(lambda: client.connected and server_of() == lonely.hosts, "it is connected to that server", ELECTED_S)
-    servers.cut_off(lonely)
-    try:
-        until(lambda: client.connected and server_of() != lonely.hosts, "it goes to another server", ELECTED_S)
+    def is_at_lonely() -> bool:
+        if server_of() not in ("", lonely.hosts):
+            with contextlib.suppress(OSError):
+                client._connection._socket.shutdown(socket.SHUT_RDWR)  # it goes on to the next
+        return server_of() == lonely.hosts
+
+    until(is_at_lonely, "it is connected to that server", ELECTED_S)
+    with servers.cut_off(lonely):
+        until(lambda: server_of() not in ("", lonely.hosts), "it goes to another server", ELECTED_S)
         until_seen(others, one_of(one), "the others have its node")
-        assert (one.count(Joined), one.count(Parted)) == (1, 0)  # the same session, and the same node
-    finally:
-        servers.mend(lonely)
     until_seen(servers.servers, one_of(one), "all have one node")
-    assert (one.count(Joined), one.count(Parted)) == (1, 0)
+    assert one.count(Parted) == one.count(Joined) - 1
+    # One that is paused says nothing: to notice that, and to try it once more, can take the whole session.
+    assert mode == "leader" or one.count(Joined) == 1
     one.close()
     assert seen(others[0]) == []
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("mode", ["follower", "leader"])
 def test_a_member_is_cut_off_together_with_its_server(servers: Ensemble, mode: str) -> None:
     lonely = servers.of_mode(mode)
     others = [server for server in servers.servers if server is not lonely]
     one = Announced(lonely.hosts, session_s=6.0)
-    servers.cut_off(lonely)
-    try:
+    with servers.cut_off(lonely):
         until_seen(others, lambda nodes: nodes == [], "the others end its session, and its node")
-    finally:
-        servers.mend(lonely)
-    until(lambda: one.count(Joined) == 2, lambda: f"it joins again; told: {one.told}", ELECTED_S)
+    until(lambda: one.count(Joined) >= 2, lambda: f"it joins again; told: {one.told}", ELECTED_S)
     until_seen(servers.servers, one_of(one), "all have one node")
-    assert one.count(Parted) == 1
+    assert one.count(Parted) == one.count(Joined) - 1
     one.close()
     assert seen(others[0]) == []
