@@ -13,11 +13,11 @@ from pathlib import Path
 from scheduler.options import Options, OptionsInvalid, add_flags, options_of
 from thermos.errors import ExitCode, ThermosError
 
-_DESCRIPTION = """The lean scheduler: takes jobs from the aurora client, places their tasks on Mesos, restarts and
+DESCRIPTION = """The lean scheduler: takes jobs from the aurora client, places their tasks on Mesos, restarts and
 reconciles them, and explains what it does on its pages. All that it must not forget is in its store before Mesos hears
 of it: it may be killed at any moment."""
 
-_EXAMPLE = """examples:
+EXAMPLE = """examples:
   aurora-scheduler --local
       everything on this machine, without a cluster: for trying out
   aurora-scheduler --cluster-name west --mesos-master-address zk://zk1:2181/mesos \\
@@ -41,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command."""
     parser = argparse.ArgumentParser(
         prog="aurora-scheduler",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

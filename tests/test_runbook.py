@@ -10,7 +10,11 @@ import pytest
 
 ROOT: Final = Path(__file__).parent.parent
 HEADINGS: Final = re.findall(r"^### (.+)$", (ROOT / "docs/runbook.md").read_text("utf-8"), re.MULTILINE)
-SOURCES: Final = {path: path.read_text("utf-8") for path in sorted((ROOT / "thermos").rglob("*.py"))}
+SOURCES: Final = {
+    path: path.read_text("utf-8")
+    for package in ("thermos", "scheduler")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
 #: Sentences that lifetime and outcome tell Mesos; a new one belongs into the runbook.
 TOLD: Final = re.compile(r'Status\((?:FAILED|LOST|KILLED), f?"([A-Z][a-z ]+[a-z])')
 

@@ -18,6 +18,8 @@ class StoreError(ThermosError):
 class Fenced(StoreError):
     """Another scheduler leads since: what this one wanted to write was refused, and it must end."""
 
+    exit_code = ExitCode.REFUSED
+
 
 class NewerSchema(StoreError):
     """The store was written by a later version of this software."""
