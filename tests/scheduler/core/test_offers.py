@@ -64,6 +64,13 @@ def test_a_host_that_is_as_it_was_is_equal_to_what_is_known() -> None:
     assert book.host_of(given._replace(offer_id="another"), drained) == drained
 
 
+def test_the_mode_that_comes_with_an_offer_is_the_newest() -> None:
+    book = book_of(offer(1))
+    book.take("offer-1")
+    book.add(offer(1, offer_id="again"), 1.0, Host("h1", "agent-1", (), Mode.DRAINING))
+    assert names(book, book.closed(0)) == {"agent-1"}
+
+
 # -- coming and going --------------------------------------------------------------------------------------------------
 
 
