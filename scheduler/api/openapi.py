@@ -34,7 +34,7 @@ def _type(slot: Slot, kind: int) -> dict[str, Any]:
     if kind == MAP:
         return {"type": "object", "additionalProperties": _type(slot, field.of)}
     if slot.enum is not None:
-        return {"type": "string", "enum": [member.name for member in slot.enum]}
+        return {"$ref": f"#/components/schemas/{slot.enum.__name__}"}
     if kind == DOUBLE and field.convert is not None:
         # What one can calculate with; see thermos.formats.assigned_task.
         return {"type": "number", "minimum": -1e12, "maximum": 1e12}
@@ -49,18 +49,27 @@ def _object(struct: StructType) -> dict[str, Any]:
         "additionalProperties": False,
     }
     if schema.is_union:
-        described |= {"minProperties": 1, "maxProperties": 1}
+        return described | {"minProperties": 1, "maxProperties": 1}
+    # Null is as good as nothing.
+    described["properties"] = {name: _or_null(one) for name, one in described["properties"].items()}
     return described
+
+
+def _or_null(one: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [one, {"type": "null"}]} if "$ref" in one else one | {"type": [one["type"], "null"]}
 
 
 def describe() -> dict[str, Any]:
     """The whole description."""
-    structs: dict[str, StructType] = {}
+    found: dict[str, dict[str, Any]] = {}
     for root in (RESPONSE, *ARGUMENTS.values()):
         for struct in structs_below(root):
+            for slot in schema_of(struct).slots:
+                if slot.enum is not None:
+                    found[slot.enum.__name__] = {"type": "string", "enum": [member.name for member in slot.enum]}
             if struct not in ARGUMENTS.values():
-                structs[struct.name] = struct
-    schemas = {name: _object(struct) for name, struct in sorted(structs.items())}
+                found[struct.name] = _object(struct)
+    schemas = dict(sorted(found.items()))
     schemas["Response"]["required"] = ["responseCode", "serverInfo", "details"]
     body = {"application/json": {"schema": {"$ref": "#/components/schemas/Response"}}}
     paths = {}

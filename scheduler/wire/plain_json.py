@@ -68,7 +68,7 @@ def _check_names(schema: Schema, written: dict[str, Any], where: str) -> None:
     if unknown:
         known = ", ".join(sorted(schema.by_name)) or "no fields"
         raise WireError(f"{where or 'the body'}: {unknown[0][:60]!r} is unknown; there are {known}")
-    if schema.is_union and sum(item is not None for item in written.values()) != 1:
+    if schema.is_union and (len(written) != 1 or None in written.values()):
         raise WireError(f"{where}: exactly one of {', '.join(sorted(schema.by_name))} should be here")
 
 
@@ -84,6 +84,8 @@ def _parsed(slot: Slot, kind: int, item: Any, where: str) -> Any:
         if slot.enum is not None:
             return _member(slot.enum, item, where)
         bits = _BITS[kind]
+        if isinstance(item, float) and item.is_integer():
+            item = int(item)  # JSON knows one kind of number only: 7.0 is 7
         if isinstance(item, int) and not isinstance(item, bool) and -(1 << bits - 1) <= item < 1 << bits - 1:
             return item
     elif isinstance(item, {STRING: str, BOOL: bool}.get(kind, ())):
