@@ -60,7 +60,7 @@ def test_unknown_clusters(tmp_path: Path) -> None:
     (tmp_path / "etc" / "clusters.json").write_text('{"west": {}, "east": {}}')
     with pytest.raises(InvalidConfiguration, match="Unknown cluster 'wets': did you mean 'west'"):
         clusters.load(where)["wets"]
-    with pytest.raises(InvalidConfiguration, match="Unknown cluster 'north'; .* knows east, west"):
+    with pytest.raises(InvalidConfiguration, match=r"Unknown cluster 'north'; .* knows east, west"):
         clusters.load(where)["north"]
 
 

@@ -91,8 +91,7 @@ def test_created_twice(west: West) -> None:
 
 def test_waiting_until_it_runs(west: West) -> None:
     """What is waited for is told, with the scheduler's reason, and Ctrl-C is not needed."""
-    steps = iter([lambda: None, lambda: west.move(*RUNS)])
-    west.client.on_sleep = lambda: next(steps)()
+    west.client.on_sleep = lambda: west.move(*RUNS) if len(west.client.slept_s) == 2 else None
     done = west.create("--wait-until", "RUNNING")
     assert done.code == 0, done.err
     assert west.client.slept_s == [2, 4]
