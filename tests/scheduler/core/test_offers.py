@@ -42,7 +42,10 @@ def test_amounts_of_one_name_add_up_and_revocable_ones_stay_apart() -> None:
     reserved = (Amount("cpus", 0.2, False, {"reservations": []}), Amount("mem", 0.5, False, {"reservations": []}))
     more_ports = Ports("ports", (Range(80, 80),), False, {})
     others = (Amount("bandwidth", 5.0, False, {}), Ports("vlans", (Range(1, 9),), False, {}))
-    given = one._replace(amounts=(*one.amounts, *reserved, others[0]), ports=(*one.ports, more_ports, others[1]))
+    revocable_ports = Ports("ports", (Range(90, 99),), True, {})
+    given = one._replace(
+        amounts=(*one.amounts, *reserved, others[0]), ports=(*one.ports, more_ports, others[1], revocable_ports)
+    )
     assert room_of(given) == Room(300, 101, 10, 1, 11, 2000, 50)
 
 
@@ -62,6 +65,21 @@ def test_a_host_that_is_as_it_was_is_equal_to_what_is_known() -> None:
     assert book.host_of(given._replace(offer_id="another"), known) == known
     drained = known._replace(mode=Mode.DRAINED)
     assert book.host_of(given._replace(offer_id="another"), drained) == drained
+
+
+def test_an_agent_that_moved_is_where_its_last_offer_says() -> None:
+    book = book_of(offer(1, attributes=[("rack", "a"), ("zone", "z")]))
+    assert names(book, book.labels.with_any("rack", ["a"])) == {"agent-1"}
+    book.take("offer-1")
+    moved = offer(1, attributes=[("rack", "b")], offer_id="again")
+    book.add(moved._replace(hostname="other"), 1.0)
+    assert book.labels.with_any("rack", ["a"]) == book.labels.having("zone") == 0
+    assert names(book, book.labels.with_any("rack", ["b"])) == {"agent-1"}
+    assert names(book, book.labels.with_any("host", ["other"])) == {"agent-1"}
+    book.set_mode("h1", Mode.DRAINED)
+    assert book.closed(0) == 0
+    book.set_mode("other", Mode.DRAINED)
+    assert names(book, book.closed(0)) == {"agent-1"}
 
 
 def test_the_mode_that_comes_with_an_offer_is_the_newest() -> None:
