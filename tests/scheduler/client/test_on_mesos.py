@@ -1,0 +1,107 @@
+"""The installed commands against a real scheduler on a real Mesos: a job from its file to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import Cluster, cluster
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+BIN = Path(sys.executable).parent
+FILE = """
+hello = Process(name='hello', cmdline='echo {{greeting}} {{mesos.instance}}; exec sleep 1000')
+task = Task(processes=[hello], resources=Resources(cpu=0.01, ram=16*MB, disk=16*MB), finalization_wait=5)
+jobs = [
+    Service(name='hello', cluster='test', role='root', environment='test', instances=2, task=task),
+    Job(name='once', cluster='test', role='root', environment='test',
+        task=task(processes=[Process(name='once', cmdline='true')])),
+]
+"""
+
+
+class User:
+    """Runs the commands as a person would."""
+
+    def __init__(self, path: Path, port: int) -> None:
+        self.path = path
+        (path / "clusters.json").write_text(json.dumps({"test": {"scheduler_uri": f"http://127.0.0.1:{port}"}}))
+        (path / "hello.aurora").write_text(FILE)
+
+    def __call__(self, *words: str, program: str = "aurora") -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "AURORA_CONFIG_ROOT": str(self.path), "HOME": str(self.path)}
+        return subprocess.run(
+            [str(BIN / program), *words], cwd=self.path, env=environ, capture_output=True, text=True, timeout=100
+        )
+
+    def ok(self, *words: str, program: str = "aurora") -> str:
+        done = self(*words, program=program)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def mesos() -> Iterator[Cluster]:
+    if not (BIN / "aurora").exists():
+        pytest.skip("the commands are not installed: ./dev setup")
+    with cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def user(mesos: Cluster, tmp_path: Path) -> User:
+    return User(tmp_path, mesos.api.port)
+
+
+def test_a_jobs_life(user: User) -> None:
+    key = "test/root/test/hello"
+    created = user("job", "create", key, "hello.aurora", "--bind", "greeting=hi", "--wait-until", "RUNNING")
+    assert created.returncode == 0, created.stderr
+    assert created.stdout.startswith("Job create succeeded: job url=http://127.0.0.1:")
+    assert f"waiting for instances of {key} to run, for 0 s now:" in created.stderr
+    [job] = json.loads(user.ok("job", "status", key, "--write-json"))
+    assert [task["status"] for task in job["active"]] == ["RUNNING", "RUNNING"]
+    assert user.ok("job", "list", "test/root") == f"{key}\n"
+    before = {task["assignedTask"]["taskId"] for task in job["active"]}
+    same = user.ok("job", "diff", key, "hello.aurora", "--bind", "greeting=hi")
+    assert same == "This job update will:\nnot change instances: [0-1]\n"
+    changed = user.ok("job", "diff", f"{key}/0", "hello.aurora", "--bind", "greeting=bye")
+    assert "update instances: [0]\nwith diff:" in changed
+    user.ok("job", "add", f"{key}/0", "1", "--wait-until", "RUNNING")
+    user.ok(
+        "job", "restart", f"{key}/0-1", "--batch-size", "2", "--watch-secs", "0", "--healthcheck-interval-seconds", "1"
+    )
+    [job] = json.loads(user.ok("job", "status", key, "--write-json"))
+    after = {task["assignedTask"]["taskId"] for task in job["active"]}
+    assert len(after) == 3
+    assert not before & after
+    assert user.ok("sla", "get-task-up-count", key, "--durations", "7d") == "7 days\t- 0.00 %\n"
+    assert user.ok("job", "kill", f"{key}/2") == "Successfully killed instances [2]\nJob kill succeeded\n"
+    assert user.ok("job", "killall", key, "--no-batching") == "Job killall succeeded\n"
+    [job] = json.loads(user.ok("job", "status", key, "--write-json"))
+    assert job["active"] == []
+    assert user("job", "killall", key).returncode == 6
+
+
+def test_a_job_that_ends(user: User) -> None:
+    key = "test/root/test/once"
+    user.ok("job", "create", key, "hello.aurora", "--bind", "greeting=hi", "--wait-until", "FINISHED")
+    assert "status: FINISHED on" in user.ok("job", "status", key)
+
+
+def test_administration(user: User) -> None:
+    user.ok("set_quota", "test", "root", "2.0", "4GB", "8GB", program="aurora_admin")
+    assert user.ok("quota", "get", "test/root").startswith(
+        "Allocated:\n  CPU: 2.0 core(s)\n  RAM: 4096 MB\n  Disk: 8192 MB\n"
+    )
+    user.ok("reconcile_tasks", "test", program="aurora_admin")
+    user.ok("scheduler_snapshot", "test", program="aurora_admin")
+    found = user.ok("query", "test", "--force", "--states", "RUNNING,KILLED,FINISHED", program="aurora_admin")
+    assert all(line.startswith("root/") for line in found.splitlines())
