@@ -221,6 +221,11 @@ class Launcher:
             status = -code if code < 0 else code << 8
         self._tell(ExecutorExited(key, status))
 
+    def uid_of(self, key: ExecutorKey) -> int | None:
+        """Whom an executor runs as; None where that is not known."""
+        running = self._running.get(key)
+        return None if running is None else proc.uid_of(running.pid)
+
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def destroy(self, key: ExecutorKey) -> None:

@@ -80,6 +80,8 @@ class Executors:
             self._say_for(task, MesosTaskState.TASK_KILLED, Reason.REASON_TASK_KILLED_DURING_LAUNCH, message)
         elif executor.phase is Phase.RUNNING:
             self._world.actions.append(TellExecutor(executor.key, Kill(task.id, grace_s)))
+        elif executor.phase is Phase.REGISTERING:
+            task.kill = (grace_s,)
 
     # -- statuses ------------------------------------------------------------------------------------------------------
 
@@ -226,6 +228,10 @@ class Executors:
         for task in executor.waiting.values():
             world.actions.append(TellExecutor(event.key, Launch(read_task(Object(task.info, "")))))
         executor.waiting.clear()
+        for task in list(executor.tasks.values()):
+            if task.kill is not None:
+                (grace_s,), task.kill = task.kill, None
+                self.kill(task, grace_s)
         if not event.tasks and all(one.is_over for one in executor.tasks.values()) and is_first:
             self.shut_down(executor)  # all that it was started for has been killed meanwhile
 

@@ -1,6 +1,6 @@
 """Sandboxes over HTTP, as an agent of Mesos shows them: ``/files/browse``, ``read`` and ``download``.
 
-Only what lies in the agent's work directory is shown, and no link is followed out of it. Source:
+Only what lies in the agent's work directory is shown, to its owner, and no link is followed out of it. Source:
 mesos/src/files/files.cpp.
 """
 
@@ -35,6 +35,9 @@ def serve(exchange: Exchange, verb: str, root: Path) -> None:
     path = Path(os.path.realpath(asked))
     if not path.is_relative_to(os.path.realpath(root)) or not path.exists():
         exchange.answer(404)
+        return
+    if exchange.request.uid not in (0, os.geteuid(), path.stat().st_uid):
+        exchange.answer(403, "This is another user's.\n")
         return
     try:
         if verb == "browse":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -35,6 +36,8 @@ class Request(NamedTuple):
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    #: Whose connection it is, on this machine; None: nobody's any more.
+    uid: int | None
 
 
 class Exchange:
@@ -130,6 +133,7 @@ class _Connection:
         self._exchange: Exchange | None = None
         self._is_last = False
         self._is_closed = False
+        self._uid = uid_of(peer)
         self._watch()
 
     def _watch(self) -> None:
@@ -182,7 +186,9 @@ class _Connection:
         target = urlsplit(head.target.decode("ascii", "replace"))
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
         query = dict(parse_qsl(target.query, keep_blank_values=True))
-        request = Request(head.method.decode("ascii"), unquote(target.path), query, headers, bytes(self._body))
+        request = Request(
+            head.method.decode("ascii"), unquote(target.path), query, headers, bytes(self._body), self._uid
+        )
         self._exchange = Exchange(self, request)
         self._handle(self._exchange)
 
@@ -250,3 +256,22 @@ class _Connection:
         exchange, self._exchange = self._exchange, None
         if exchange is not None and exchange.on_lost is not None:
             exchange.on_lost()
+
+
+def uid_of(peer: socket.socket) -> int | None:
+    """The user at the other end of a connection within this machine; None if it is not there any more.
+
+    Source: proc(5), ``/proc/net/tcp``: addresses are written as the kernel has them in memory.
+    """
+    theirs, ours = _written(peer.getpeername()), _written(peer.getsockname())
+    with open("/proc/net/tcp", "rb") as table:
+        for line in table:
+            fields = line.split(None, 8)
+            if fields[1] == theirs and fields[2] == ours:
+                return int(fields[7])
+    return None
+
+
+def _written(address: tuple[str, int]) -> bytes:
+    host = int.from_bytes(socket.inet_aton(address[0]), sys.byteorder)
+    return b"%08X:%04X" % (host, address[1])

@@ -83,13 +83,13 @@ class Local:
         settings: Settings,
     ) -> None:
         self.work_dir = Path(os.path.abspath(work_dir))
-        self._loop = Loop()
         self._executor_streams: dict[ExecutorKey, Exchange] = {}
         self._streams: dict[str, Exchange] = {}
         #: Wall time that does not jump.
         self._epoch_s = time.time() - time.monotonic()
         self.failure: BaseException | None = None
         self._store = Store(self.work_dir / "local-mesos")
+        self._loop = Loop()
         try:
             rows = self._store.read()
             kept_port = next((content["port"] for key, content in rows if key[0] == "address"), 0)
@@ -103,6 +103,7 @@ class Local:
             keeping.load(self.master, [row for row in rows if row[0][0] != "address"], self._now_s())
         except BaseException:
             self._store.close()
+            self._loop.close()
             raise
         self._info = _master_info(self._master_id, self.port)
         self._recover(agent_resources, attributes)
@@ -197,7 +198,7 @@ class Local:
         request = exchange.request
         path = request.path
         if path in _MASTER_PATHS:
-            if _is_call(exchange):
+            if _is_call(exchange) and _is_ours(exchange):
                 self._scheduler_call(exchange)
         elif path in (f"{_AGENT}/api/v1/executor", "/api/v1/executor"):
             if _is_call(exchange):
@@ -211,7 +212,8 @@ class Local:
         elif path in ("/redirect", "/master/redirect"):
             exchange.answer(307, headers=[("Location", f"//{HOST}:{self.port}")])
         elif path in ("/maintenance/schedule", "/master/maintenance/schedule") and request.method == "POST":
-            self._plan(exchange)
+            if _is_ours(exchange):
+                self._plan(exchange)
         elif path.startswith("/files/") and path.removeprefix("/files/") in ("browse", "read", "download"):
             files.serve(exchange, path.removeprefix("/files/"), self.work_dir / "slaves")
         else:
@@ -272,6 +274,8 @@ class Local:
         if key is None:
             exchange.answer(400, "Executor cannot be found")
             return
+        if not _is_ours(exchange, self._launcher.uid_of(key)):
+            return
         call = said.call
         if isinstance(call, mesos.Subscribe):
             before = self._executor_streams.get(key)
@@ -314,6 +318,16 @@ class Local:
         self._loop.call_later(("beat", key), _EXECUTOR_HEARTBEAT_S, beat)
 
 
+def _is_ours(exchange: Exchange, *others: int | None) -> bool:
+    """Whether root, we ourselves or one of *others* asks; answered if not. Whoever may make calls may have anything run
+    as us, and on loopback every user of the machine can knock."""
+    uid = exchange.request.uid
+    if uid is not None and uid in (0, os.geteuid(), *others):
+        return True
+    exchange.answer(403, f"The Mesos of one machine takes calls of the user that runs it, not of user {uid}")
+    return False
+
+
 def _is_call(exchange: Exchange) -> bool:
     """Whether it is a POST of JSON; answered if not."""
     request = exchange.request
@@ -334,7 +348,6 @@ def _listen(loop: Loop, port: int, kept_port: int, handle: Any) -> Server:
             return Server(loop, (HOST, candidate), handle)
         except OSError as error:
             if candidate == port:
-                loop.close()
                 raise CannotOpen(f"cannot listen on {HOST}:{candidate}: {error.strerror}; name another port") from None
             log.warning("port %d is taken: executors from before will not find this Mesos, and end", candidate)
     raise AssertionError("0 is always a candidate")

@@ -157,8 +157,8 @@ class Task:
     """A task that was launched, until its last status is acknowledged."""
 
     __slots__ = (
-        "agent", "executor", "framework", "id", "info", "is_freed", "is_told", "is_unreachable", "last", "pending",
-        "resources", "retry_at_s", "retry_s", "seen",
+        "agent", "executor", "framework", "id", "info", "is_freed", "is_told", "is_unreachable", "kill", "last",
+        "pending", "resources", "retry_at_s", "retry_s", "seen",
     )  # fmt: skip
 
     def __init__(
@@ -178,6 +178,8 @@ class Task:
         self.is_told = False
         self.retry_s = 0.0
         self.retry_at_s = 0.0
+        #: A kill that its executor hears of when it comes back: (grace in seconds,).
+        self.kill: tuple[float | None] | None = None
         #: The uuids of all its statuses.
         self.seen: set[bytes] = set()
         self.is_unreachable = False
