@@ -24,10 +24,21 @@ from scheduler.core.state import State
 from scheduler.core.submission import Invalid, Job, checked_job
 from scheduler.model import Config, JobKey, Resources, Task
 from scheduler.states import TERMINAL, ScheduleStatus
-from tests.support.scheduled import JOB, SETTINGS, config, job, state_of, task, tasks
+from tests.support.scheduled import (
+    JOB,
+    SETTINGS,
+    config,
+    job,
+    limit_constraint,
+    state_of,
+    task,
+    tasks,
+    value_constraint,
+)
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import (
     InstanceTaskConfig,
+    JobConfiguration,
     JobUpdate,
     JobUpdateDetails,
     JobUpdateInstructions,
@@ -151,6 +162,32 @@ def test_a_cron_job_takes_the_larger_of_template_and_what_runs() -> None:
 def test_a_cron_job_that_was_not_production_when_it_started() -> None:
     state = with_cron(state_of(running(NON_PROD, 0, 1)), cron(1, production=True))
     assert consumption(state, "www") == Consumption(prod_shared=times(1), non_prod_shared=times(2))
+
+
+@pytest.mark.parametrize("production", [True, False])
+@pytest.mark.parametrize(
+    "constraints, is_dedicated",
+    [
+        (None, False),
+        ((), False),
+        ((value_constraint("rack", "r1"),), False),
+        ((limit_constraint("host", 1),), False),
+        ((limit_constraint("dedicated", 1),), False),
+        ((wire.Constraint("dedicated"),), False),
+        ((limit_constraint("host", 1), value_constraint("dedicated", "*/gpu")), True),
+    ],
+)
+def test_templates_and_updates_are_in_the_pools_of_their_tasks(
+    production: bool, constraints: tuple[wire.Constraint, ...] | None, is_dedicated: bool
+) -> None:
+    of = config(production=production, constraints=constraints)
+    pool = f"{'prod' if production else 'non_prod'}_{'dedicated' if is_dedicated else 'shared'}"
+    expected = Consumption(**{pool: times(2)})
+    assert consumption(state_of(running(of, 0, 1)), "www") == expected
+    assert consumption(with_update(State(), update([], (of, 0, 1))), "www") == expected
+    state = State()
+    state.apply(PutCronJob(KEY, JobConfiguration(JOB, task_config=of.wire, instance_count=2)))
+    assert consumption(state, "www") == expected
 
 
 @given(st.lists(tasks(), max_size=12, unique_by=lambda one: one.task_id))
