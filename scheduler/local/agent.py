@@ -13,7 +13,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -305,14 +304,18 @@ def _fetch(uri: Mapping[str, Any], sandbox: Path) -> None:
         else:
             shutil.copyfile(source, target)
             target.chmod(0o644)
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, shutil.ReadError) as error:
+    except (OSError, zipfile.BadZipFile) as error:
         raise CannotStart(f"{words}: {error}") from None
 
 
 def _extract(archive: Path, sandbox: Path) -> None:
+    """Raises OSError."""
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as zipped:
             zipped.extractall(sandbox)
-    else:
-        with tarfile.open(archive) as tar:
-            tar.extractall(sandbox, filter="data")
+        return
+    # GNU tar, which an agent calls too, knows every compression and leaves out what would lie outside
+    words = ["tar", "-C", str(sandbox), "--no-same-owner", "-xf", str(archive)]
+    ran = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if ran.returncode:
+        raise OSError(ran.stderr.decode("utf-8", "replace").strip()[:200])

@@ -12,7 +12,9 @@ import os
 import secrets
 import signal
 import sys
+import tarfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -502,6 +504,32 @@ def test_files_are_fetched_and_the_user_is_switched(framework: Scheduler, tmp_pa
 
     until(lambda: said().endswith("stdout "), lambda: f"it has looked around: {said()}")
     assert said() == "nobody\nrun said stderr stdout "
+
+
+def test_archives_are_extracted(framework: Scheduler, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_text("packed")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "in", "from-tar")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as zipped:
+        zipped.write(tmp_path / "in" / "file", "from-zip/file")
+    with tarfile.open(tmp_path / "c.tar", "w") as tar:
+        tar.add(tmp_path / "in", "not-extracted")
+    uris: list[dict[str, Any]] = [{"value": str(tmp_path / "a.tar.gz")}, {"value": str(tmp_path / "b.zip")}]
+    uris.append({"value": str(tmp_path / "c.tar"), "extract": False})
+    framework.launch(
+        "t", "true", executor={"command": {"shell": True, "value": "touch ready; sleep 100", "uris": uris}}
+    )
+
+    def sandbox() -> Path | None:
+        found = [path for path in framework.cluster.sandboxes() if framework.framework_id in path.parts]
+        return found[0] if found and (found[0] / "ready").exists() else None
+
+    until(sandbox, "it runs")
+    box = sandbox()
+    assert box is not None
+    assert (box / "from-tar" / "file").read_text() == (box / "from-zip" / "file").read_text() == "packed"
+    assert (box / "c.tar").is_file() and not (box / "not-extracted").exists()
 
 
 def test_what_an_executor_finds_in_its_environment(framework: Scheduler) -> None:

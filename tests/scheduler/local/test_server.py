@@ -109,7 +109,7 @@ def test_a_task_goes_on_while_the_program_is_started_again(cluster: LocalMesos, 
 
 
 _AS_NOBODY: Final = """
-import http.client, json, os, sys
+import encodings.idna, http.client, json, os, sys
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 port, sandbox = int(sys.argv[1]), sys.argv[2]
 info = {"user": "root", "name": "intruder"}
