@@ -50,6 +50,7 @@ class Stream:
         self._answer: http.client.HTTPResponse | None = None
         self._records = recordio.Decoder(MAX_EVENT_BYTES)
         self._hook: socket.socket | None = None
+        self._socket: socket.socket | None = None
         self.stream_id = ""
 
     @property
@@ -60,6 +61,7 @@ class Stream:
     def open(self, body: bytes) -> SessionEvent:
         """Connect and subscribe. Raises OSError, HTTPException."""
         _connect(self._connection)
+        self._socket = self._connection.sock  # ours: the library forgets its own where "Connection: close" is answered
         # To end a wait in another thread: the standard library's TLS socket must not be touched from there.
         self._hook = socket.socket(fileno=os.dup(self._connection.sock.fileno()))
         self._connection.request("POST", PATH, body, dict(self._headers))
@@ -74,8 +76,9 @@ class Stream:
     def read(self, left_s: float | None) -> list[bytes]:
         """The records that the next bytes complete. Raises TimeoutError, other OSErrors, HTTPException, FrameError."""
         assert self._answer is not None
+        assert self._socket is not None
         # a little late, so that a deadline has surely passed; nothing can be read after a time-out
-        self._connection.sock.settimeout(None if left_s is None else left_s + _LATE_S)
+        self._socket.settimeout(None if left_s is None else left_s + _LATE_S)
         data = self._answer.read1(_READ_BYTES)
         if not data:
             raise ConnectionResetError("the master closed the connection")

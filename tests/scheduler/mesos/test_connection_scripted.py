@@ -62,6 +62,7 @@ class Master:
         #: Answers a call, or leaves that to the test; gives whether it did.
         self.script: Callable[[Call], bool] = lambda call: False
         self.connections = 0
+        self.stream_headers: dict[str, str] = {}
         master = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -117,6 +118,8 @@ class Master:
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Transfer-Encoding", "chunked")
         handler.send_header("Mesos-Stream-Id", f"stream-{len(self.streams)}")
+        for name, value in self.stream_headers.items():
+            handler.send_header(name, value)
         handler.end_headers()
         stream.put(recordio.encode(json.dumps(SUBSCRIBED).encode()))
         while (data := stream.get()) is not None:
@@ -318,6 +321,14 @@ def test_an_event_in_many_pieces(master: Master, listen: Listen) -> None:
     for byte in recordio.encode(json.dumps(OFFERS).encode()):
         master.say(bytes([byte]))
     listener.wait(lambda: listener.of(Offers), "it is told")
+
+
+def test_a_stream_after_which_the_connection_ends(master: Master, listen: Listen) -> None:
+    master.stream_headers["Connection"] = "close"
+    listener = is_subscribed(listen(master.port))
+    master.say(OFFERS)
+    listener.wait(lambda: listener.of(Offers), "events come")
+    assert not listener.of(Disconnected)
 
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"])
