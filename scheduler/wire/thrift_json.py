@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from math import inf, nan
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 from scheduler.wire.schema import WireError
+from thermos.formats.assigned_task import TASK_CONFIG
 from thermos.formats.thrift_binary import (
     BOOL,
     BYTE,
@@ -42,7 +43,7 @@ _NOT_FINITE: Final = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
 def encode_message(name: str, kind: int, seqid: int, struct: StructType, value: Any) -> bytes:
     """A whole message; what is None is left out."""
     # ASCII: then a lone surrogate, which a client may have sent, is no trouble.
-    return json.dumps([VERSION, name, kind, seqid, _struct(struct, value)], separators=(",", ":")).encode("ascii")
+    return f"[{VERSION},{_quoted(name)},{kind},{seqid},{_written(struct, value, {})}]".encode("ascii")
 
 
 def decode_message(body: bytes) -> tuple[str, int, int, object]:
@@ -74,43 +75,65 @@ def _no_constant(text: str) -> NoReturn:
 _decoder = json.JSONDecoder(parse_constant=_no_constant, strict=False)
 
 
-def _struct(struct: StructType, value: Any) -> dict[str, Any]:
-    written: dict[str, Any] = {}
-    for field, position in struct.slots:
+#: (position in the factory, field, all that stands before its value) of a struct's fields, in order of their ids.
+_Heads: TypeAlias = tuple[tuple[int, Field, str], ...]
+_heads: dict[StructType, _Heads] = {}
+#: Texts of configurations that were written already: thousands of tasks share one object.
+_Known: TypeAlias = dict[int, str]
+
+_quoted = json.encoder.encode_basestring_ascii
+
+
+def _heads_of(struct: StructType) -> _Heads:
+    heads = _heads.get(struct)
+    if heads is None:
+        heads = _heads[struct] = tuple(
+            (position, field, f'"{field.id}":{{"{_TYPES[field.type]}":') for field, position in struct.slots
+        )
+    return heads
+
+
+def _written(struct: StructType, value: Any, known: _Known) -> str:
+    """The text of a struct. Made of pieces: twice as fast as objects for ``json``, and half the memory."""
+    parts = []
+    for position, field, head in _heads_of(struct):
         item = value[position]
-        if item is None:
-            continue
-        kind = field.type
-        if kind in (STRING, I64):
-            plain = item
-        elif kind == I32:
-            plain = int(item)  # an enum is its number
-        elif kind == BOOL:
-            plain = 1 if item else 0
-        elif kind == STRUCT:
-            assert field.struct is not None
-            plain = _struct(field.struct, item)
-        elif kind in (LIST, SET):
-            plain = [_TYPES[field.of], len(item), *(_item(field, one) for one in item)]
-        elif kind == MAP:
-            plain = [_TYPES[STRING], _TYPES[field.of], len(item), {key: _item(field, item[key]) for key in item}]
-        else:
-            plain = item if kind != DOUBLE else _double(item)
-        written[str(field.id)] = {_TYPES[kind]: plain}
-    return written
+        if item is not None:
+            parts.append(f"{head}{_value_written(field, field.type, item, known)}}}")
+    return "{" + ",".join(parts) + "}"
 
 
-def _item(field: Field, value: Any) -> Any:
-    if field.of == STRUCT:
+def _value_written(field: Field, kind: int, item: Any, known: _Known) -> str:
+    if kind == STRING:
+        return _quoted(item)
+    if kind in (I32, I64):
+        return int.__repr__(item)  # an enum is its number
+    if kind == STRUCT:
         assert field.struct is not None
-        return _struct(field.struct, value)
-    return int(value) if field.of in (I32, I64) else value
+        if field.struct is not TASK_CONFIG:
+            return _written(field.struct, item, known)
+        text = known.get(id(item))
+        if text is None:
+            text = known[id(item)] = _written(TASK_CONFIG, item, known)
+        return text
+    if kind == BOOL:
+        return "1" if item else "0"
+    if kind == DOUBLE:
+        return _double(item)
+    if kind in (LIST, SET):
+        return ",".join(
+            [f'["{_TYPES[field.of]}"', str(len(item)), *(_value_written(field, field.of, one, known) for one in item)]
+        ) + "]"  # fmt: skip
+    entries = ",".join(f"{_quoted(key)}:{_value_written(field, field.of, one, known)}" for key, one in item.items())
+    return f'["str","{_TYPES[field.of]}",{len(item)},{{{entries}}}]'
 
 
-def _double(value: float) -> float | str:
+def _double(value: float) -> str:
     if value != value:
-        return "NaN"
-    return value if value not in (inf, -inf) else ("Infinity" if value > 0 else "-Infinity")
+        return '"NaN"'
+    if value in (inf, -inf):
+        return '"Infinity"' if value > 0 else '"-Infinity"'
+    return repr(float(value))
 
 
 def decode_struct(struct: StructType, written: object) -> Any:
