@@ -16,6 +16,7 @@ from scheduler.local.master import Master
 from scheduler.local.model import AgentBack, AgentDisconnected, AgentGone, AgentUnreachable, ExecutorKey, Settings
 from scheduler.local.simulated import Life, Simulation, agents
 from scheduler.local.world import World
+from tests.support.launches import INFO, scalars, task_info
 from thermos.formats import mesos_v1_scheduler as values
 from thermos.formats.mesos_v1_scheduler import (
     Accept,
@@ -38,37 +39,8 @@ from thermos.formats.mesos_v1_scheduler import (
 )
 from thermos.mesos import MesosTaskState, Shutdown, TaskInfo
 
-INFO: Final[dict[str, Any]] = {
-    "user": "root",
-    "name": "tests",
-    "failover_timeout": 100.0,
-    "checkpoint": True,
-    "roles": ["*"],
-    "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}],
-}
 UNAWARE: Final = {**INFO, "capabilities": [{"type": "MULTI_ROLE"}]}
 SMALL: Final = "cpus:4;mem:4096;ports:[31000-31009]"
-
-
-def scalars(**amounts: float) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "type": "SCALAR", "scalar": {"value": value}, "role": "*"} for name, value in amounts.items()
-    ]
-
-
-def task_info(task_id: str, agent_id: str, cpus: float = 1.0, **more: Any) -> dict[str, Any]:
-    return {
-        "name": task_id,
-        "task_id": {"value": task_id},
-        "agent_id": {"value": agent_id},
-        "resources": scalars(cpus=cpus, mem=128.0),
-        "executor": {
-            "executor_id": {"value": f"thermos-{task_id}"},
-            "command": {"value": "true"},
-            "resources": scalars(cpus=0.25, mem=128.0),
-        },
-        **more,
-    }
 
 
 class Cluster(Simulation):
