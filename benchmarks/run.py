@@ -35,6 +35,7 @@ from benchmarks import (
     scheduler_mesos,
     start_rate,
     status,
+    store,
     thousands,
 )
 from benchmarks.harness import Bench, Row, Skipped
@@ -52,6 +53,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "replay": replay.measure,
     "observer": observer.measure,
     "executor": executor.measure,
+    "store": store.measure,
     "placement": placement.measure,
     "scheduler": scheduler.measure,
     "scheduler-mesos": scheduler_mesos.measure,

@@ -59,6 +59,7 @@ _STATUS: Final = {status.value: status for status in ScheduleStatus}
 _to_json: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Body = str | bytes
+Text = str | None
 
 
 class TaskRow(NamedTuple):
@@ -215,7 +216,7 @@ def decode_config(body: bytes) -> Config:
     return config_of(_decode(TASK_CONFIG, body))
 
 
-def _task(task_id: str, config: Config, body: str, shared: Callable[[str | None], str | None]) -> Task:
+def _task(task_id: str, config: Config, body: str, shared: Callable[[Text, Text], Text]) -> Task:
     if not body.isascii():
         raise ValueError("it is not ASCII, as all that we write")
     instance, status, events, agent_id, host, ports, failures, partitioned, ancestor_id = json.loads(body)
@@ -226,9 +227,9 @@ def _task(task_id: str, config: Config, body: str, shared: Callable[[str | None]
         instance,
         config,
         _STATUS[status],
-        tuple([TaskEvent(at, _STATUS[event], shared(text), shared(by)) for at, event, text, by in events]),
-        shared(agent_id),
-        shared(host),
+        tuple([TaskEvent(at, _STATUS[event], shared(text, text), shared(by, by)) for at, event, text, by in events]),
+        shared(agent_id, agent_id),
+        shared(host, host),
         tuple([(name, port) for name, port in ports]),
         failures,
         partitioned,
@@ -281,15 +282,12 @@ class Reader:
         self._problems: list[str] = []
         self._configs: dict[str, Config] = {}
         self._damaged_configs: set[str] = set()
-        self._strings: dict[str, str] = {}
+        #: Names of hosts, agents and schedulers, and messages, come again and again: each is one object.
+        self._strings: dict[Text, Text] = {}
 
     def _problem(self, table: str, key: str, error: Exception) -> None:
         reason = f"no value {error}" if isinstance(error, KeyError) else str(error)
         self._problems.append(f"table {table}, key {key}: {reason}")
-
-    def _shared(self, text: str | None) -> str | None:
-        """Names of hosts, agents and messages come again and again."""
-        return None if text is None else self._strings.setdefault(text, text)
 
     def framework(self, value: str | None) -> Iterator[Change]:
         """What ``meta`` holds under ``framework_id``."""
@@ -314,7 +312,7 @@ class Reader:
 
     def tasks(self, rows: Iterable[tuple[str, str, str]]) -> Iterator[Change]:
         """Rows of (key, digest, body)."""
-        configs, shared = self._configs, self._shared
+        configs, shared = self._configs, self._strings.setdefault
         for key, digest, body in rows:
             config = configs.get(digest)
             if config is None:
