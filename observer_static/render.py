@@ -16,11 +16,12 @@ import builtins
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from jinja2.runtime import LoopContext
 from markupsafe import Markup
 
@@ -49,19 +50,33 @@ _INVISIBLE: Final = "\0\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _SHOWN: Final = {ord(char): f"[U+{ord(char):04X}]" for char in _INVISIBLE}
 
 
-def _documented() -> dict[type, frozenset[str]]:
-    """The fields that each dataclass of pages promises to templates."""
+def visible(html: str) -> str:
+    """*html* with what cannot be seen, or turns text around, shown as its number."""
+    return html.translate(_SHOWN) if any(char in html for char in _INVISIBLE) else html
+
+
+def _documented(module: ModuleType) -> dict[type, frozenset[str]]:
+    """The fields that each dataclass of *module* promises to templates."""
     found: dict[type, frozenset[str]] = {LoopContext: frozenset({"first"})}
-    for value in vars(pages).values():
+    for value in vars(module).values():
         if isinstance(value, type) and dataclasses.is_dataclass(value):
             found[value] = frozenset(f.name for f in dataclasses.fields(value) if f.metadata.get("doc"))
     return found
 
 
-class _Environment(Environment):
-    """Knows documented fields alone."""
+class DocumentedEnvironment(Environment):
+    """Templates in *directory*, which know the documented fields of *module*'s dataclasses and nothing else of them."""
 
-    fields: Final = _documented()
+    def __init__(self, module: ModuleType, directory: Path) -> None:
+        super().__init__(
+            loader=FileSystemLoader(directory),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self.fields: Final = _documented(module)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if attribute in self.fields.get(type(obj), ()):
@@ -160,14 +175,7 @@ class Renderer:
 
     def __init__(self, templates: str | None = None) -> None:
         directory = Path(templates) if templates is not None else _DIRECTORY
-        self._environment = _Environment(
-            loader=FileSystemLoader(directory),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
+        self._environment = DocumentedEnvironment(pages, directory)
         css = (directory / "page.css").read_text("utf-8")
         js = (directory / "page.js").read_text("utf-8")
         self._assets = {
@@ -189,12 +197,8 @@ class Renderer:
     def render(self, page: Page) -> File:
         """The file that shows *page*."""
         html = self._templates[type(page)].render(page=page)
-        for char in _INVISIBLE:
-            if char in html:
-                html = html.translate(_SHOWN)
-                break
         # A name that is not UTF-8 comes as lone surrogates; they are shown as their escapes.
-        return File(path=page.path, content=html.encode("utf-8", "backslashreplace"))
+        return File(path=page.path, content=visible(html).encode("utf-8", "backslashreplace"))
 
     def _assets_of(self, page: Page) -> _Assets:
         return self._assets[type(page), bool(agents(page))]
