@@ -221,18 +221,31 @@ class PostgresStore:
         A database of an older schema is brought up to date, with a backup first. Raises StoreError, NewerSchema.
         """
         with self._guarded():
-            with self._connection.transaction():
-                meta = self._meta(for_update=True)
-                found = check_schema(meta, self.where)
-                epoch = int(meta["epoch"]) + 1
-                self._connection.execute(_PUT_META, ("epoch", str(epoch)))
+            try:
+                epoch, found, commits = self._next_epoch()
+            except psycopg.Error:
+                if not self._is_lost():
+                    raise
+                # A standby waits for days, and what is between it and the server may not keep a silent connection. An
+                # epoch that was raised twice does no harm.
+                self._reconnect()
+                epoch, found, commits = self._next_epoch()
             if found < SCHEMA_VERSION:
                 self._upgrade(found)
             with self._connection.transaction():
                 self._connection.execute(_UNUSED_CONFIGS)
             self._known_configs = self._digests()
-        self._epoch, self._commits = epoch, int(meta["commits"])
+        self._epoch, self._commits = epoch, commits
         return epoch
+
+    def _next_epoch(self) -> tuple[int, int, int]:
+        """Raise the epoch; gives it, the schema's version and the number of commits."""
+        with self._connection.transaction():
+            meta = self._meta(for_update=True)
+            found = check_schema(meta, self.where)
+            epoch = int(meta["epoch"]) + 1
+            self._connection.execute(_PUT_META, ("epoch", str(epoch)))
+        return epoch, found, int(meta["commits"])
 
     def _digests(self) -> set[str]:
         return {digest for (digest,) in self._connection.execute(f"SELECT digest FROM {SCHEMA}.configs")}

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from errno import EDQUOT, ENOSPC
 from typing import Final
 
 from scheduler.core.changes import Change
@@ -69,7 +70,14 @@ def _sync_directory(path: str) -> None:
 
 
 def connect(path: str, mode: str = "rwc") -> sqlite3.Connection:
-    """A connection as all of ours are; *mode* as in SQLite's URIs (``ro``, ``rw``, ``rwc``)."""
+    """A connection as all of ours are; *mode* as in SQLite's URIs (``ro``, ``rw``, ``rwc``).
+
+    A file that is made is its owner's alone: jobs have secrets in their configurations. What SQLite puts beside it
+    gets the same mode.
+    """
+    if mode == "rwc":
+        with suppress(OSError):  # SQLite says better why it cannot be
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     quoted = os.path.abspath(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     connection = sqlite3.connect(
         f"file:{quoted}?mode={mode}",
@@ -189,8 +197,6 @@ def _new_file(path: str) -> Iterator[str]:
 
 
 def _of_os(error: OSError, path: str) -> StoreError:
-    from errno import EDQUOT, ENOSPC
-
     if error.errno in (ENOSPC, EDQUOT):
         return NoSpace(f"no room for {path}: {error.strerror}; free some and try again")
     return StoreError(f"{path} cannot be written: {error.strerror}")

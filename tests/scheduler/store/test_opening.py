@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from scheduler.core.changes import PutTask
 from scheduler.store.interface import StoreError
 from scheduler.store.opening import open_store
+from scheduler.store.rows import Damaged
+from tests.scheduler.store.values import task
 
 
 @pytest.mark.parametrize("form", ["{path}", "sqlite://{path}"])
@@ -70,3 +75,26 @@ def test_what_is_no_database_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no SQLite database"):
         open_store(str(path))
     assert path.read_text().startswith("something")
+
+
+def test_files_are_their_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with closing(open_store(str(tmp_path / "store"))) as store:
+            store.lead()
+            store.backup(str(tmp_path / "backup"))
+            modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("store", "store-wal", "store-shm", "backup"), 0o600)
+
+
+def test_a_row_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with closing(open_store(str(path))) as store:
+        store.lead()
+        store.commit([PutTask(task("good")), PutTask(task("bad"))])
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE tasks SET body = CAST(x'5b30ff' AS TEXT) WHERE key = 'bad'")
+        with pytest.raises(Damaged, match="table tasks, key bad"):
+            list(store.load())

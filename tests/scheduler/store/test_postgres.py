@@ -74,6 +74,20 @@ def test_a_commit_is_made_once_whichever_packet_is_lost(server: Postgres, breaki
         assert server.sql(database, "SELECT value FROM aurora_scheduler.meta WHERE name = 'commits'") == f"{at}\n"
 
 
+def test_a_standby_leads_whichever_packet_is_lost(server: Postgres, breaking: Breaking) -> None:
+    """Its connection is old, and may be gone when it is needed."""
+    database = server.new_database()
+    with closing(postgres_store.PostgresStore(server.url(database, port_of(breaking)))) as store:
+        epoch = 0
+        for at in range(1, 7):
+            breaking.at = at
+            led = store.lead()
+            assert led > epoch
+            assert not breaking.at, "nothing was lost"
+            epoch = led
+        store.commit([PutFramework("one")])
+
+
 def test_who_comes_back_after_another_has_led_is_refused(server: Postgres, breaking: Breaking) -> None:
     database = server.new_database()
     with (
