@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+from scheduler.core.events import Launch
 from scheduler.core.settings import ExecutorSettings, Settings
 from scheduler.model import Config, Resources, Task, Tier, encode_config
 from thermos.formats.assigned_task import AssignedTask, DockerContainer, MesosContainer, TaskConfig, encode_placed
 from thermos.formats.mesos_v1 import write_data, write_text
-from thermos.formats.mesos_v1_scheduler import Amount, Offer, Ports, Range
+from thermos.formats.mesos_v1_scheduler import Accept, Amount, Offer, Ports, Range, Status, Update
+from thermos.mesos import MesosTaskState, Reason
 
 #: A JSON object for Mesos.
 Raw: TypeAlias = dict[str, Any]
@@ -32,8 +34,16 @@ _MODES: Final = {1: "RW", 2: "RO"}
 _THOUSANDTHS: Final = 1000
 
 
-class OfferTooSmall(ValueError):
+class NotLaunched(ValueError):
+    """A task cannot be launched; says why."""
+
+
+class OfferTooSmall(NotLaunched):
     """An offer does not hold what a task was placed on it for; says what is missing."""
+
+
+class NoExecutor(NotLaunched):
+    """A task names an executor that there is not, or none where it needs one."""
 
 
 # -- what is taken of an offer -----------------------------------------------------------------------------------------
@@ -164,7 +174,7 @@ def task_info(task: Task, offer: Offer | Room, settings: Settings, *, has_discov
 
     Raises:
         OfferTooSmall: the offer does not hold the task.
-        KeyError: the task names an executor that *settings* has not.
+        NoExecutor: the task names an executor that *settings* has not.
     """
     room = offer if isinstance(offer, Room) else Room(offer)
     config, wire = task.config, task.config.wire
@@ -185,7 +195,7 @@ def task_info(task: Task, offer: Offer | Room, settings: Settings, *, has_discov
     docker = wire.container.docker if wire.container is not None else None
     if executor is None:
         if docker is None:
-            raise KeyError(f"task {task.task_id} names no executor, and is no Docker container that could do without")
+            raise NoExecutor(f"task {task.task_id} names no executor, and is no Docker container that could do without")
         command: Raw = {"shell": False}
         if uris := _uris(wire):
             command["uris"] = uris
@@ -202,11 +212,47 @@ def task_info(task: Task, offer: Offer | Room, settings: Settings, *, has_discov
     return info
 
 
+def accept_of(launch: Launch, settings: Settings, *, has_discovery: bool = False) -> tuple[Accept, tuple[Update, ...]]:
+    """The call that launches, and a TASK_ERROR for each task that cannot be: its executor is configured no more, say,
+    or the offer does not hold it after all. One such task must not keep the others, or the scheduler, from going on."""
+    room = Room(*launch.offers)
+    infos, failures = [], []
+    for task in launch.tasks:
+        try:
+            infos.append(task_info(task, room, settings, has_discovery=has_discovery))
+        except NotLaunched as error:
+            failures.append(Update(_error(task, str(error))))
+    return Accept(tuple(offer.offer_id for offer in launch.offers), tuple(infos)), tuple(failures)
+
+
+def _error(task: Task, message: str) -> Status:
+    """As a master says it of a task that it does not take; nobody waits for its acknowledgement."""
+    return Status(
+        task_id=task.task_id,
+        state=MesosTaskState.TASK_ERROR,
+        source=None,
+        reason=Reason.REASON_TASK_INVALID,
+        message=message,
+        agent_id=task.agent_id,
+        executor_id=None,
+        timestamp_s=None,
+        uuid=None,
+        healthy=None,
+        labels=(),
+        unreachable_time_ns=None,
+        raw={},
+    )
+
+
 def _executor(config: Config, settings: Settings) -> ExecutorSettings | None:
     named = config.wire.executor_config
     if named is None:
         return None
-    return settings.executors[named.name or ""]
+    executor = settings.executors.get(named.name or "")
+    if executor is None:
+        known = ", ".join(sorted(settings.executors)) or "none"
+        raise NoExecutor(f"this scheduler has no executor {named.name} (custom_executor_config); it has: {known}")
+    return executor
 
 
 def _executor_info(task: Task, executor: ExecutorSettings, resources: list[Raw]) -> Raw:

@@ -11,13 +11,24 @@ from typing import Any
 
 import pytest
 
+from scheduler.core.events import Launch
 from scheduler.core.settings import ExecutorSettings, Settings
 from scheduler.mesos.executors import ExecutorsInvalid, executor_settings_from_flags, parse_custom_executor_config
-from scheduler.mesos.task_info import OfferTooSmall, Room, is_reserved, revocable_names, take, task_info
+from scheduler.mesos.task_info import (
+    NoExecutor,
+    OfferTooSmall,
+    Room,
+    accept_of,
+    is_reserved,
+    revocable_names,
+    take,
+    task_info,
+)
 from scheduler.model import Resources, Task, TaskEvent, config_of, encode_config
 from scheduler.states import ScheduleStatus
 from thermos.formats import assigned_task as wire
 from thermos.formats.mesos_v1_scheduler import Offer, Offers, decode_event
+from thermos.mesos import MesosTaskState
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "mesos_scheduler"
 
@@ -276,10 +287,26 @@ def test_a_job_without_a_tier_is_of_the_default_one() -> None:
 
 
 def test_an_executor_that_is_not_there() -> None:
-    with pytest.raises(KeyError, match="nobody"):
+    with pytest.raises(NoExecutor, match=r"no executor nobody .* it has: AuroraExecutor"):
         task_info(task(CONFIG._replace(executor_config=wire.ExecutorConfig("nobody", ""))), WHOLE, SETTINGS)
-    with pytest.raises(KeyError, match="names no executor"):
+    with pytest.raises(NoExecutor, match="names no executor"):
         task_info(task(CONFIG._replace(executor_config=None)), WHOLE, SETTINGS)
+
+
+def test_what_cannot_be_launched_is_an_error_of_its_task_alone() -> None:
+    small = CONFIG._replace(resources=(wire.Resource(num_cpus=1.0),))
+    lost = small._replace(executor_config=wire.ExecutorConfig("nobody", ""))
+    big = small._replace(resources=(wire.Resource(num_cpus=64.0),))
+    tasks = tuple(task(one, n)._replace(ports=()) for n, one in enumerate((small, lost, small, big)))
+    call, failures = accept_of(Launch((WHOLE,), tasks), SETTINGS)
+    assert call.offer_ids == ("o",)
+    assert [one["task_id"]["value"] for one in call.tasks] == ["www-prod-web-0-x", "www-prod-web-2-x"]
+    assert [(one.status.task_id, one.status.state, one.status.uuid) for one in failures] == [
+        ("www-prod-web-1-x", MesosTaskState.TASK_ERROR, None),
+        ("www-prod-web-3-x", MesosTaskState.TASK_ERROR, None),
+    ]
+    assert "no executor nobody" in (failures[0].status.message or "")
+    assert "lacks" in (failures[1].status.message or "")
 
 
 def test_text_that_is_no_character_does_not_end_the_launch() -> None:
