@@ -37,7 +37,7 @@ from thermos.formats.mesos_v1_scheduler import (
     Teardown,
     Update,
 )
-from thermos.mesos import MesosTaskState, Shutdown, TaskInfo
+from thermos.mesos import MesosTaskState, Shutdown, TaskInfo, TaskStatus
 
 UNAWARE: Final = {**INFO, "capabilities": [{"type": "MULTI_ROLE"}]}
 SMALL: Final = "cpus:4;mem:4096;ports:[31000-31009]"
@@ -206,6 +206,42 @@ def test_a_status_that_is_not_acknowledged_is_told_at_once_to_who_subscribes_aga
     new = cluster.asked(Subscribe({**INFO, "id": {"value": "sim-0000"}}))
     assert new[0] == Subscribed("sim-0000", 15.0, None)
     assert [str(one.state) for one in statuses(new)] == ["TASK_STARTING", "TASK_RUNNING"]
+
+
+def test_a_task_that_is_over_is_free_before_that_is_acknowledged() -> None:
+    cluster = Cluster(life=Life(start_s=0.0, run_s=1.0))
+    cluster.launch("t")
+    cluster.wait(0.5)
+    cluster.acknowledges = False
+    cluster.wait(1.0)
+    assert cluster.statuses()[-1].state is MesosTaskState.TASK_FINISHED
+    cluster.wait(2.0)
+    assert sum(amount.value for one in cluster.offers() for amount in one.amounts if amount.name == "cpus") == 4.0
+    balance(cluster.master.world)
+
+
+def test_nothing_comes_after_the_end() -> None:
+    cluster = Cluster()
+    agent_id = cluster.run()
+    cluster.acknowledges = False
+    key = ExecutorKey(agent_id, "sim-0000", "thermos-t")
+    for n, state in enumerate([MesosTaskState.TASK_FAILED, MesosTaskState.TASK_RUNNING]):
+        cluster.happen(model.ExecutorUpdated(key, TaskStatus("t", state, bytes([n]) * 16, cluster.now_s)))
+    (failed,) = statuses(cluster.listen())
+    assert len(cluster.master.world.frameworks["sim-0000"].tasks["t"].pending) == 1
+    cluster.call(Acknowledge(agent_id, "t", failed.uuid or b""))
+    assert short(cluster.wait(60.0)) == ["Offers"]
+
+
+def test_a_task_that_is_killed_before_its_executor_is_there_never_runs() -> None:
+    cluster = Cluster(executor_start_s=5.0)
+    cluster.acknowledges = False
+    cluster.launch("t")
+    told = cluster.asked(Kill("t"))
+    assert short(told) == [("TASK_KILLED", "REASON_TASK_KILLED_DURING_LAUNCH")]
+    cluster.wait(9.0)
+    assert cluster.launches == 0
+    assert not cluster.master.world.agents["agent-0"].executors
 
 
 def test_heartbeats() -> None:
