@@ -55,7 +55,7 @@ def visible(html: str) -> str:
     return html.translate(_SHOWN) if any(char in html for char in _INVISIBLE) else html
 
 
-def _documented(module: ModuleType) -> dict[type, frozenset[str]]:
+def documented(module: ModuleType) -> dict[type, frozenset[str]]:
     """The fields that each dataclass of *module* promises to templates."""
     found: dict[type, frozenset[str]] = {LoopContext: frozenset({"first"})}
     for value in vars(module).values():
@@ -76,7 +76,7 @@ class DocumentedEnvironment(Environment):
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self.fields: Final = _documented(module)
+        self.fields: Final = documented(module)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if attribute in self.fields.get(type(obj), ()):

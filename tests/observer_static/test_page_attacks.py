@@ -11,6 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -194,11 +196,12 @@ def test_nor_do_all_texts_at_once(renderer: Renderer, payload: str) -> None:
 
 @pytest.mark.parametrize("payload", ["script", "double quotes", "end of title"])
 def test_the_walk_sees_pages_that_escape_nothing(monkeypatch: pytest.MonkeyPatch, payload: str) -> None:
-    class Careless(render._Environment):
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options | {"autoescape": False})
+    class Careless(render.DocumentedEnvironment):
+        def __init__(self, module: ModuleType, directory: Path) -> None:
+            super().__init__(module, directory)
+            self.autoescape = False
 
-    monkeypatch.setattr(render, "_Environment", Careless)
+    monkeypatch.setattr(render, "DocumentedEnvironment", Careless)
     careless = Renderer()
     assert [name for name, page in EVERYTHING if not faults(careless, page, None, PAYLOADS[payload])] == []
 

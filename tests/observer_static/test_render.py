@@ -267,8 +267,9 @@ def test_what_is_no_documented_field_does_not_render(tmp_path: Path, wrong: str)
 
 
 def test_a_field_without_a_meaning_does_not_render(monkeypatch: pytest.MonkeyPatch) -> None:
-    documented = render._Environment.fields
-    monkeypatch.setitem(documented, RawPage, documented[RawPage] - {"text"})
+    documented = render.documented(pages)
+    less = {**documented, RawPage: documented[RawPage] - {"text"}}
+    monkeypatch.setattr(render, "documented", lambda module: less)
     with pytest.raises(UndefinedError, match="text"):
         Renderer().render(samples.RAW_PAGE)
 
@@ -287,7 +288,7 @@ def test_templates_use_every_field_of_a_page_that_shows() -> None:
 
 
 def test_loops_know_little() -> None:
-    assert render._Environment.fields[LoopContext] == {"first"}
+    assert render.documented(pages)[LoopContext] == {"first"}
 
 
 # -- Style and script -------------------------------------------------------------------------------------------------
