@@ -49,6 +49,8 @@ EXECUTORS: Final = frozenset({"AuroraExecutor"})
 
 #: Larger than any log entry or file that one scheduler could hold in memory: more is an attack, or no backup.
 _MOST_BYTES: Final = 4 * 1024**3
+#: How our own backups begin.
+_OURS: Final = b"SQLite format 3\x00"
 #: zlib's two bytes of header begin with this one, and no field of either struct does.
 _DEFLATED: Final = 0x78
 
@@ -299,7 +301,7 @@ def _inflated(data: bytes) -> bytes:
     return inflated
 
 
-def read_snapshot(data: bytes, executors: frozenset[str] = EXECUTORS) -> Imported:
+def snapshot_of(data: bytes, executors: frozenset[str] = EXECUTORS) -> Imported:
     """What the bytes of a backup hold; *executors* are those that are configured here.
 
     Raises NoSnapshot: they are no ``Snapshot`` and no ``DeduplicatedSnapshot``, or end early.
@@ -319,6 +321,24 @@ def read_snapshot(data: bytes, executors: frozenset[str] = EXECUTORS) -> Importe
     if not result.changes and not result.left_out and result.taken_at_ms is None:
         raise NoSnapshot("it is no backup of Aurora's scheduler: nothing that one holds is in it")
     return result
+
+
+def read_snapshot(path: str, executors: frozenset[str] = EXECUTORS) -> Imported:
+    """What the backup at *path* holds; *executors* are those that are configured here.
+
+    Raises NoSnapshot (it is none of Aurora's, or is damaged), StoreError (it cannot be read).
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES)
+    except OSError as error:
+        raise StoreError(f"the backup {path} cannot be read: {error.strerror}") from error
+    if data.startswith(_OURS):
+        raise NoSnapshot(f"{path} is a backup of our own: `aurora-scheduler restore {path}` takes it")
+    try:
+        return snapshot_of(data, executors)
+    except NoSnapshot as error:
+        raise NoSnapshot(f"{path}: {error}") from None
 
 
 def described(imported: Imported) -> str:

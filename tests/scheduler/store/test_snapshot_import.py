@@ -21,7 +21,8 @@ from scheduler.core.changes import PutFramework, PutTask
 from scheduler.core.state import State
 from scheduler.model import Host, JobKey, Mode, Resources, Task, TaskEvent
 from scheduler.states import ScheduleStatus
-from scheduler.store.snapshot_import import NoSnapshot, described, read_snapshot
+from scheduler.store.interface import StoreError
+from scheduler.store.snapshot_import import NoSnapshot, described, read_snapshot, snapshot_of
 from tests.scheduler.store.values import EPOCH_MS, any_task, config, state_of, task
 from thermos.formats import aurora_api as api
 from thermos.formats.assigned_task import AssignedTask
@@ -172,7 +173,7 @@ class TestIndependentWriter:
 
     def test_a_snapshot(self, independent: Independent, deflated: bool) -> None:
         data = independent.written(independent.snapshot())
-        imported = read_snapshot(zlib.compress(data, 3) if deflated else data)
+        imported = snapshot_of(zlib.compress(data, 3) if deflated else data)
         check_all_of_it(state_of(imported.changes))
         assert imported.taken_at_ms == EPOCH_MS
         assert imported.counts == {
@@ -195,7 +196,7 @@ class TestIndependentWriter:
                 taskConfigs=[independent.config("other"), independent.config()],
             )
         )
-        imported = read_snapshot(zlib.compress(data, 3) if deflated else data)
+        imported = snapshot_of(zlib.compress(data, 3) if deflated else data)
         check_all_of_it(state_of(imported.changes))
         assert imported.left_out == (
             "tasks, number 3 in the file: t-lost has configuration 2, which is not there",
@@ -212,7 +213,7 @@ class TestIndependentWriter:
         lock = of.Lock(of.LockKey(of.JobKey("www", "prod", "web")), "token", "me", 1, None)
         snapshot = independent.snapshot(tasks=tasks, locks=[lock], schedulerMetadata=None)
         data = independent.written(snapshot)
-        imported = read_snapshot(zlib.compress(data, 3) if deflated else data)
+        imported = snapshot_of(zlib.compress(data, 3) if deflated else data)
         assert [change.task.task_id for change in imported.changes if isinstance(change, PutTask)] == ["t1"]
         assert [one.split(": ")[0] for one in imported.left_out] == [
             "tasks, number 2 in the file", "tasks, number 3 in the file",
@@ -222,7 +223,7 @@ class TestIndependentWriter:
         assert "no framework id" in imported.warnings[0]
         assert "Snapshot field 9 is unknown" in imported.warnings[1]
         assert "'Thermos' is not configured here; needed by www/prod/web" in imported.warnings[2]
-        assert not read_snapshot(data, frozenset({"Thermos"})).warnings[2:]
+        assert not snapshot_of(data, frozenset({"Thermos"})).warnings[2:]
         text = described(imported)
         for part in ("tasks                        1", "RUNNING", "warning: ", "left out: "):
             assert part in text
@@ -248,28 +249,28 @@ def a_snapshot(*tasks: Task) -> bytes:
 @settings(deadline=None, database=None)
 @given(st.lists(any_task.filter(lambda one: one.task_id != ""), max_size=4))
 def test_every_task_comes_back_as_it_was(tasks: list[Task]) -> None:
-    imported = read_snapshot(a_snapshot(*tasks))
+    imported = snapshot_of(a_snapshot(*tasks))
     assert list(imported.changes) == [PutFramework("f"), *map(PutTask, tasks)]
     assert not imported.left_out
 
 
 def test_a_backup_that_ends_early_is_none() -> None:
     data = a_snapshot(task("t1"))
-    read_snapshot(data)
+    snapshot_of(data)
     for size in range(len(data)):
         with pytest.raises(NoSnapshot):
-            read_snapshot(data[:size])
+            snapshot_of(data[:size])
     compressed = zlib.compress(data)
     for size in range(len(compressed)):
         with pytest.raises(NoSnapshot):
-            read_snapshot(compressed[:size])
+            snapshot_of(compressed[:size])
 
 
 @settings(deadline=None, database=None)
 @given(st.binary(max_size=80) | st.binary(max_size=40).map(lambda rest: a_snapshot()[:20] + rest))
 def test_garbage_is_refused_by_our_own_error(data: bytes) -> None:
     try:
-        read_snapshot(data)
+        snapshot_of(data)
     except NoSnapshot:
         pass
 
@@ -277,4 +278,18 @@ def test_garbage_is_refused_by_our_own_error(data: bytes) -> None:
 @pytest.mark.parametrize("data", [b"", b"\x00", b"SQLite format 3\x00", b"{}"])
 def test_another_file_is_refused(data: bytes) -> None:
     with pytest.raises(NoSnapshot, match=r"no backup of Aurora.s scheduler"):
-        read_snapshot(data)
+        snapshot_of(data)
+
+
+def test_a_file_is_read_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "scheduler-backup-2020-01-01-00-00"
+    with pytest.raises(StoreError, match=r"backup .*2020-01-01-00-00 cannot be read"):
+        read_snapshot(str(path))
+    path.write_bytes(a_snapshot(task("t1")))
+    assert read_snapshot(str(path)).counts["tasks"] == 1
+    path.write_bytes(a_snapshot(task("t1"))[:-5])
+    with pytest.raises(NoSnapshot, match=r"2020-01-01-00-00: it is no backup"):
+        read_snapshot(str(path))
+    path.write_bytes(b"SQLite format 3\x00...")
+    with pytest.raises(NoSnapshot, match="aurora-scheduler restore"):
+        read_snapshot(str(path))
