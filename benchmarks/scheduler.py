@@ -26,6 +26,7 @@ from scheduler.core.state import State
 from scheduler.local.simulated import Life, Simulation, agents
 from scheduler.mesos.task_info import Room, task_info
 from scheduler.model import Resources
+from scheduler.program import settle_memory
 from scheduler.states import ScheduleStatus
 from scheduler.store.opening import open_store
 from thermos.formats import assigned_task as wire
@@ -149,11 +150,14 @@ def measure(bench: Bench) -> list[Row]:
     while run.turn():
         pass
     empty_bytes = _rss_bytes()
+    settle_memory()
     run.steps_s.clear()
     run.master_s = run.commit_s = 0.0
     began_s = time.perf_counter()
     marks: list[float] = []
     for number in range(job_count):
+        if number % 100 == 0:
+            settle_memory()  # as the program does when nobody waits
         run.create(number, _TASKS_PER_JOB)
         run.turn()
         if number + 1 in (job_count // 4, job_count):

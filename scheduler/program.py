@@ -6,6 +6,7 @@ the queue; everything that waits there is decided about together, with one commi
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue
 import time
@@ -41,8 +42,19 @@ MAX_BATCH: Final = 1000
 RETRY_DISK_S: Final = 5.0
 #: While it is not sure that we lead, it is asked so often.
 ASK_LEASE_S: Final = 0.5
+#: With hundreds of thousands of tasks, a collection of all objects would stop everything for a good part of a second:
+#: young ones are collected as ever, old ones only when nobody waits.
+GC_THRESHOLDS: Final = (50_000, 20, 1_000_000)
+GC_INTERVAL_S: Final = 600.0
 #: A client that got no answer for so long is told so.
 ANSWER_S: Final = 60.0
+
+
+def settle_memory() -> None:
+    """Collect what is garbage now, and look at nothing of what is left again: tasks go by their last reference."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 class Looking(NamedTuple):
@@ -112,6 +124,7 @@ class Program:
         #: Whether it is sure, now, that we lead: a process that was stopped for a while hears of its loss only later.
         self._leads = leads or (lambda: True)
         self._is_unsure = False
+        self._settled_at_s = 0.0
         self._backup = backup
         self._backups = backups
         self._wall = wall
@@ -164,6 +177,8 @@ class Program:
     def run(self) -> Ended:
         """Lead, until something ends that; says what."""
         self._mesos = self._connect(self.engine.state.framework_id, self.tell)
+        settle_memory()
+        self._settled_at_s = self._mono()
         try:
             self._turn([Elected()])
             self._mesos.start()
@@ -197,6 +212,9 @@ class Program:
             soon.append(self._mono() + ASK_LEASE_S)
         wake_at_s = min(soon, default=None)
         items: list[Item] = []
+        if self._queue.empty() and self._mono() - self._settled_at_s > GC_INTERVAL_S:
+            settle_memory()
+            self._settled_at_s = self._mono()
         try:
             items.append(self._queue.get(timeout=None if wake_at_s is None else max(0.0, wake_at_s - self._mono())))
             while len(items) < MAX_BATCH:
