@@ -130,6 +130,8 @@ class _App:
 
     def _page(self, request: Request) -> Response:
         pages = self._options.pages
+        if pages is not None and request.path == "/":
+            return _see_other("/scheduler")
         found = pages(request.path, request.args, self._backend.look) if pages is not None else None
         if found is None:
             raise HttpFailure(404, "there is no such page")

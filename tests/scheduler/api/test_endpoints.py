@@ -272,6 +272,8 @@ def test_pages() -> None:
     assert (answer.text, answer.mimetype) == ("<p>0 a", "text/html")
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
     assert site.http.get("/scheduler/other").status_code == 404
+    first = site.http.get("/")
+    assert (first.status_code, first.headers["Location"]) == (303, "/scheduler")
     assert site.http.post("/scheduler/w%C3%A9b").status_code == 405
 
 
