@@ -58,7 +58,9 @@ class Api:
         assert response.result is not None
         assert response.result.schedule_status_result is not None
         found = list(response.result.schedule_status_result.tasks or ())
-        return sorted(found, key=lambda task: (task.task_events or ())[0].timestamp or 0)
+        return sorted(
+            found, key=lambda task: min((event.timestamp or 0 for event in task.task_events or ()), default=0)
+        )
 
     def get(self, path: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SOON_S)
