@@ -47,7 +47,7 @@ NEGATIVE = struct.pack(">i", -1)
     [
         b"",
         b"\x80",
-        b"\x80\x02\x00\x01" + bytes(20),  # another version
+        b"\x80\x02\x00\x01" + binary("getTierConfigs", b"\x00")[4:],  # another version
         b"\x80\x01\x00\x02" + binary("getTierConfigs", b"\x00")[4:],  # a reply
         b"\x80\x01\x00\x01" + MANY + b"x",
         b"\x80\x01\x00\x01" + NEGATIVE + b"x",
