@@ -19,7 +19,6 @@ from scheduler.api.backend import Leader, View
 from scheduler.api.options import ApiOptions
 from scheduler.api.security import Security, parsed
 from scheduler.api.server import Server
-from scheduler.api.tls import context_of
 from scheduler.core.commands import Answer, Command, refused
 from scheduler.core.engine import Engine
 from scheduler.core.events import Accept, Elected, Event, Launch
@@ -123,7 +122,7 @@ class Service:
         store = open_store(options["store"])
         with contextlib.ExitStack() as stack:
             stack.callback(store.close)
-            tls = context_of(options["tls_cert"], options["tls_key"]) if options["tls_cert"] else None
+            tls = (options["tls_cert"], options["tls_key"]) if options["tls_cert"] else None
             self._server = Server(create_app(self, self._api_options()), options["ip"], options["http_port"], tls)
             stack.callback(self._server.close)
             self._server.start()
