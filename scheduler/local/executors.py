@@ -16,7 +16,7 @@ from scheduler.local.model import (
     TellExecutor,
 )
 from scheduler.local.world import Executor, Phase, Reach, Task, World, make_status
-from thermos.formats.mesos_v1 import Object, read_agent, read_executor, read_framework, read_task
+from thermos.formats.mesos_v1 import Object, read_executor, read_task
 from thermos.formats.mesos_v1_scheduler import Failure, Status, Update
 from thermos.mesos import (
     Acknowledged,
@@ -67,7 +67,7 @@ class Executors:
         elif executor.phase is Phase.REGISTERING:
             executor.waiting[task.id] = task
         else:
-            world.actions.append(TellExecutor(key, Launch(read_task(Object(task.info, "")))))
+            world.actions.append(TellExecutor(key, _launch(task)))
 
     def kill(self, task: Task, grace_s: float | None) -> None:
         """Ask the executor for the task's end; one that was not told of it yet never hears of it."""
@@ -211,11 +211,10 @@ class Executors:
         is_first = executor.phase is Phase.REGISTERING and not executor.is_recovered
         executor.phase, executor.is_recovered, executor.deadline_s = Phase.RUNNING, False, None
         world.keep("executor", *event.key)
-        info = {"id": {"value": framework.id}, **framework.info}
         told = Subscribed(
             read_executor(Object(executor.info, "")),
-            read_framework(Object(info, "")),
-            read_agent(Object({"id": {"value": agent.spec.agent_id}, "hostname": agent.spec.hostname}, "")),
+            framework.told,
+            agent.told,
             executor.container_id,
         )
         world.actions.append(TellExecutor(event.key, told))
@@ -226,7 +225,7 @@ class Executors:
             if task.id not in has and task.id not in executor.waiting and not task.seen:
                 self._say_lost(task, Reason.REASON_AGENT_RESTARTED, "Task launched during agent restart")
         for task in executor.waiting.values():
-            world.actions.append(TellExecutor(event.key, Launch(read_task(Object(task.info, "")))))
+            world.actions.append(TellExecutor(event.key, _launch(task)))
         executor.waiting.clear()
         for task in list(executor.tasks.values()):
             if task.kill is not None:
@@ -307,6 +306,11 @@ class Executors:
     def _find(self, key: ExecutorKey) -> Executor | None:
         agent = self._world.agents.get(key.agent_id)
         return agent.executors.get(key) if agent is not None else None
+
+
+def _launch(task: Task) -> Launch:
+    parsed, task.parsed = task.parsed or read_task(Object(task.info, "")), None
+    return Launch(parsed)
 
 
 def shutdown_grace_s(info: Raw, default_s: float) -> float:

@@ -15,7 +15,7 @@ from scheduler.local.resources import Bag
 from scheduler.local.world import Agent, Framework, OfferMade, Task, World
 from thermos.formats.mesos_v1 import Object, WireError, read_executor, read_task
 from thermos.formats.mesos_v1_scheduler import Accept
-from thermos.mesos import MesosTaskState, Raw, Reason
+from thermos.mesos import MesosTaskState, Raw, Reason, TaskInfo
 
 _ERROR: Final = MesosTaskState.TASK_ERROR
 
@@ -59,21 +59,22 @@ class Launching:
         """Launch a task; gives what is left then."""
         agent_id = agent.spec.agent_id
         try:
-            task_id, key, info, own, whole = self._checked(framework, agent, raw, room)
+            parsed, key, info, own, whole = self._checked(framework, agent, raw, room)
         except ValueError as problem:
             self._world.tell_made_up(
                 framework, _id_of(raw, "task_id"), _ERROR, Reason.REASON_TASK_INVALID, str(problem),
                 _id_of(raw, "agent_id") or agent_id,
             )  # fmt: skip
             return room
-        task = framework.tasks[task_id] = Task(task_id, framework, agent, None, raw, own)
+        task = framework.tasks[parsed.task_id] = Task(parsed.task_id, framework, agent, None, raw, own)
+        task.parsed = parsed
         self._executors.launch(task, key, info)
         return room.minus(whole)
 
     def _checked(
         self, framework: Framework, agent: Agent, raw: Raw, room: Bag
-    ) -> tuple[str, ExecutorKey, Raw, Bag, Bag]:
-        """Id, executor and resources of a task: its own, and with those of an executor that it starts.
+    ) -> tuple[TaskInfo, ExecutorKey, Raw, Bag, Bag]:
+        """A task, its executor and resources: its own, and with those of an executor that it starts.
 
         Raises ValueError: what is wrong.
         """
@@ -113,7 +114,7 @@ class Launching:
         whole = own if there is not None else own.plus(resources.read(info.get("resources") or ()))
         if not whole.fits(room):
             raise ValueError(f"Total resources {whole} required by task and its executor is more than available {room}")
-        return task.task_id, key, info, own, whole
+        return task, key, info, own, whole
 
 
 def _problem_with(offer_ids: tuple[str, ...], offers: list[OfferMade | None], known: list[OfferMade]) -> str | None:

@@ -10,9 +10,9 @@ from typing import Final
 
 from scheduler.local.model import Action, AgentSpec, ExecutorKey, Settings, Tell
 from scheduler.local.resources import Bag
-from thermos.formats.mesos_v1 import write_data, write_labels
+from thermos.formats.mesos_v1 import Object, read_agent, read_framework, write_data, write_labels
 from thermos.formats.mesos_v1_scheduler import SchedulerEvent, Status, Unavailability, Update
-from thermos.mesos import Label, MesosTaskState, Raw, Reason, Source
+from thermos.mesos import Label, MesosTaskState, Raw, Reason, Source, TaskInfo
 
 #: A kind of timer, and what it is about.
 TimerKey = tuple[str, Hashable]
@@ -37,7 +37,7 @@ class Filter:
 class Framework:
     """A scheduler, connected or not."""
 
-    __slots__ = ("filters", "id", "info", "is_suppressed", "offers", "role", "stream", "tasks")
+    __slots__ = ("filters", "id", "info", "is_suppressed", "offers", "role", "stream", "tasks", "told")
 
     def __init__(self, framework_id: str, info: Raw) -> None:
         self.id = framework_id
@@ -53,6 +53,7 @@ class Framework:
         """Take what it says of itself. With MULTI_ROLE and no roles it is offered nothing, as by Mesos; of several
         roles the first counts."""
         self.info = info
+        self.told = read_framework(Object({"id": {"value": self.id}, **info}, "framework_info"))
         roles = info.get("roles") if self._can(_MULTI_ROLE) else [info.get("role") or "*"]
         self.role: str | None = str(roles[0]) if roles else None
 
@@ -100,13 +101,16 @@ class Agent:
     """An agent; *free* is neither used nor offered."""
 
     __slots__ = (
-        "attributes", "executors", "free", "inverse", "offers", "reach", "spec", "unavailability", "unreachable_ns",
+        "attributes", "executors", "free", "inverse", "offers", "reach", "spec", "told", "unavailability",
+        "unreachable_ns",
     )  # fmt: skip
 
     def __init__(self, spec: AgentSpec, attributes: tuple[tuple[str, str], ...]) -> None:
         self.spec = spec
         #: As an offer shows them.
         self.attributes = attributes
+        #: As an executor is told of it.
+        self.told = read_agent(Object({"id": {"value": spec.agent_id}, "hostname": spec.hostname}, "agent_info"))
         self.free = spec.resources
         self.reach = Reach.UP
         self.unreachable_ns: int | None = None
@@ -158,7 +162,7 @@ class Task:
 
     __slots__ = (
         "agent", "executor", "framework", "id", "info", "is_freed", "is_told", "is_unreachable", "kill", "last",
-        "pending", "resources", "retry_at_s", "retry_s", "seen",
+        "parsed", "pending", "resources", "retry_at_s", "retry_s", "seen",
     )  # fmt: skip
 
     def __init__(
@@ -170,6 +174,8 @@ class Task:
         #: None: its executor is gone, and a status of it waits for its acknowledgement.
         self.executor = executor
         self.info = info
+        #: *info* as its executor is told of it; None once it has been.
+        self.parsed: TaskInfo | None = None
         self.resources = bag
         #: What the master was told last.
         self.last: Status | None = None
