@@ -73,6 +73,9 @@ class Clusters(Mapping[str, Cluster]):
             raise InvalidConfiguration(self._unknown(name))
         return known
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._found)
 

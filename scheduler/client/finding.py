@@ -51,6 +51,17 @@ def no_such_job(scheduler: Scheduler, job: JobRef, what: str) -> InvalidParamete
     return InvalidParameter(f"{what}; {hint}" if hint else what)
 
 
+def no_match(pattern: Pattern, session: Session) -> str:
+    """The sentence that says so; with the nearest role, where *pattern* names one that no job has."""
+    text = f"Found no jobs matching {pattern}"
+    role = pattern.role
+    if pattern.cluster not in session.clusters or any(character in role for character in "*?["):
+        return text
+    roles = {job.role for job in known_jobs(session.scheduler(pattern.cluster))}
+    close = nearest(role, roles) if role not in roles else None
+    return f"{text}; there is no job of role '{role}', did you mean '{close}'?" if close is not None else text
+
+
 def active_tasks(scheduler: Scheduler, job: JobRef) -> tuple[ScheduledTask, ...]:
     """The active tasks of *job*."""
     return scheduler.tasks(job.key, statuses=ACTIVE, code=ExitCode.INVALID_PARAMETER)

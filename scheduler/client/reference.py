@@ -93,6 +93,8 @@ def _sections(program: str, verbs: Iterable[Verb]) -> Iterable[str]:
         lines = [f"## {verb.name}", "", f"    {_usage(parser)}", "", verb.description, ""]
         lines += ["| argument | meaning |", "| --- | --- |", *map(_row, parser._actions), ""]
         lines += ["```sh", verb.example, "```", ""]
+        if verb.json:
+            lines += ["`--json`: " + ", ".join(f"`{field}`" for field in verb.json) + ".", ""]
         codes = ", ".join(f"[{int(code)} {code.name}](aurora.md#exit-codes)" for code in verb.exit_codes)
         yield "\n".join([*lines, f"Exit codes: {codes}.", ""])
 

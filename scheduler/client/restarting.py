@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from scheduler.client.keys import ranges
+
+#: An instance that does not run after so long is looked at more closely, and again each time so long has passed.
+ASK_WHY_S: Final = 15.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Restart:
     tell: Callable[[str], None]
     #: Called before each batch, with this object telling how far it is.
     note: Callable[[], None] = lambda: None
+    #: How instances are that do not run yet, in words; asked for seldom.
+    why: Callable[[Sequence[int]], str] = lambda instances: f"{ranges(list(instances))} not running yet"
     done: list[int] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
     current: list[int] = field(default_factory=list)
@@ -87,6 +92,8 @@ class Restart:
         seen: dict[int, tuple[str, float]] = {}
         left = set(batch)
         lost = []
+        ask_at_s = self.now_s() + ASK_WHY_S
+        why = ""
         while left:
             running = self.job.running(left)
             now_s = self.now_s()
@@ -105,7 +112,9 @@ class Restart:
             if left:
                 young = sorted(number for number in left if number in seen)
                 not_yet = sorted(left - set(young))
-                parts = [f"{ranges(not_yet)} not running yet"] if not_yet else []
+                if not_yet and now_s >= ask_at_s:
+                    why, ask_at_s = self.why(not_yet), now_s + ASK_WHY_S
+                parts = [why or f"{ranges(not_yet)} not running yet"] if not_yet else []
                 parts += [f"{ranges(young)} running, watched for {self.settings.watch_s:g} s"] if young else []
                 self.tell(", ".join(parts))
                 self.sleep(self.settings.interval_s)

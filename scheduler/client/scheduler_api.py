@@ -8,6 +8,7 @@ tried again for every call, since nobody heard of it; an answer that will not ch
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from scheduler.client.world import World, say
 from scheduler.wire import thrift
 from thermos.formats import aurora_api as api
 from thermos.formats.aurora_api import ResponseCode, ScheduleStatus, Service
+
+log = logging.getLogger(__name__)
 
 #: How often, and with which pauses, a call is tried that nobody heard of.
 REACH_ATTEMPTS: Final = 5
@@ -126,6 +129,7 @@ class Scheduler:
     def _once(self, method: str, body: bytes) -> api.Response:
         if self._url is None:
             self._url = leader.find(self.cluster, self._members)
+        log.debug("%s of %sapi", method, self._url)
         reply = self._transport.post(f"{self._url}api", body)
         try:
             response = thrift.decode_reply(reply, method, _SEQID, thrift.Protocol.BINARY)
@@ -135,6 +139,7 @@ class Scheduler:
             raise NetworkError(
                 f"{self._url}api: the answer is none of Aurora's API ({error}); is the address right?"
             ) from None
+        log.debug("%s: %s %s", method, response.response_code, "; ".join(messages(response)))
         if response.response_code is ResponseCode.ERROR_TRANSIENT:
             raise _Transient(refusal(response, "the scheduler is not ready"))
         return response

@@ -72,7 +72,8 @@ class Transport:
 
     def _post_once(self, url: str, body: bytes) -> requests.Response:
         # For the caller requests and urllib3 speak of a server that is gone in many ways; two of them matter.
-        headers = {**self._headers, "Host": urlsplit(url).hostname or ""}
+        host = urlsplit(url).hostname or ""
+        headers = {**self._headers, "Host": f"[{host}]" if ":" in host else host}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -26,6 +26,8 @@ class Verb(NamedTuple):
     exit_codes: tuple[ExitCode, ...]
     configure: Callable[[argparse.ArgumentParser], None]
     execute: Callable[[argparse.Namespace, Session], int]
+    #: Fields of what ``--json`` prints, beside ``schema``; none: it has no ``--json``.
+    json: tuple[str, ...] = ()
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -48,12 +50,13 @@ class Parser(argparse.ArgumentParser):
 def build_parser(program: str, verb: Verb) -> argparse.ArgumentParser:
     """The parser of one verb, with its example and exit codes behind the options."""
     codes = "\n".join(f"  {int(code):>3}  {code.doc}" for code in verb.exit_codes)
+    fields = f"--json prints: schema, {', '.join(verb.json)}\n\n" if verb.json else ""
     example = "\n".join(f"  {line}" for line in verb.example.strip().splitlines())
     options: dict[str, Any] = {"color": False} if sys.version_info >= (3, 14) else {}
     parser = Parser(
         prog=f"{program} {verb.name}",
         description=verb.description,
-        epilog=f"example:\n{example}\n\nexit codes:\n{codes}\n",
+        epilog=f"example:\n{example}\n\n{fields}exit codes:\n{codes}\n",
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
         **options,

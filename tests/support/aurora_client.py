@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,11 +61,16 @@ class Server:
     def __init__(self, answer: Callable[[Sent], Answer]) -> None:
         self.sent: list[Sent] = []
         self.is_over = threading.Event()
+        self._connections: list[socket.socket] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             wbufsize = 1 << 16  # one write for each answer: Nagle would hold the second one back
+
+            def setup(self) -> None:
+                outer._connections.append(self.request)
+                super().setup()
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -122,6 +128,10 @@ class Server:
         self.is_over.set()
         self._server.shutdown()
         self._thread.join()
+        # urllib3 closes what a client kept only when Python collects it.
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
 
 

@@ -64,6 +64,7 @@ VERBS = {
         admin_options.CODES,
         configure_scheduler,
         execute_scheduler,
+        ("cluster", "url"),
     ),
     "get_cluster_config": Verb(
         "get_cluster_config",
@@ -73,5 +74,6 @@ VERBS = {
         (ExitCode.OK, ExitCode.USAGE, ExitCode.INVALID_CONFIGURATION, ExitCode.INTERRUPTED),
         configure_config,
         execute_config,
+        ("cluster",),
     ),
 }

@@ -67,6 +67,7 @@ VERBS = {
         admin_options.CODES,
         configure,
         execute_set,
+        ("role", "quota"),
     ),
     "increase_quota": Verb(
         "increase_quota",
@@ -76,5 +77,6 @@ VERBS = {
         admin_options.CODES,
         configure,
         execute_increase,
+        ("role", "quota"),
     ),
 }

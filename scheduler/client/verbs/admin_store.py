@@ -61,6 +61,7 @@ VERBS = {
         admin_options.CODES,
         configure,
         execute_snapshot,
+        ("cluster", "messages"),
     ),
     "scheduler_backup_now": Verb(
         "scheduler_backup_now",
@@ -70,6 +71,7 @@ VERBS = {
         admin_options.CODES,
         configure,
         execute_backup,
+        ("cluster", "messages"),
     ),
     "scheduler_list_backups": Verb(
         "scheduler_list_backups",
@@ -79,5 +81,6 @@ VERBS = {
         admin_options.CODES,
         configure,
         execute_list,
+        ("cluster", "backups"),
     ),
 }

@@ -186,6 +186,7 @@ VERBS = {
         admin_options.CODES,
         configure_query,
         execute_query,
+        ("tasks",),
     ),
     "prune_tasks": Verb(
         "prune_tasks",
@@ -195,6 +196,7 @@ VERBS = {
         admin_options.CODES,
         configure_prune,
         execute_prune,
+        ("cluster", "messages"),
     ),
     "reconcile_tasks": Verb(
         "reconcile_tasks",
@@ -204,5 +206,6 @@ VERBS = {
         admin_options.CODES,
         configure_reconcile,
         execute_reconcile,
+        ("cluster", "type"),
     ),
 }

@@ -39,5 +39,6 @@ VERBS = {
         (ExitCode.OK, ExitCode.USAGE, ExitCode.INVALID_CONFIGURATION, ExitCode.INTERRUPTED),
         configure,
         execute,
+        ("jobs",),
     )
 }

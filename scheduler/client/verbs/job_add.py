@@ -82,5 +82,6 @@ VERBS = {
         ),
         configure,
         execute,
+        ("job", "added"),
     )
 }

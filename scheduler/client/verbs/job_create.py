@@ -86,5 +86,6 @@ VERBS = {
         ),
         configure,
         execute,
+        ("job", "url", "instances"),
     )
 }

@@ -156,5 +156,6 @@ VERBS = {
         ),
         configure,
         execute,
+        ("job", "add", "remove", "update", "unchanged", "is_changed"),
     )
 }

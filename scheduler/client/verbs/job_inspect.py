@@ -97,5 +97,6 @@ VERBS = {
         ),
         configure,
         execute,
+        ("job",),
     )
 }

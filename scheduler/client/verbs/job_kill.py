@@ -93,7 +93,8 @@ class _Killing:
     """Kills instances of one job, and keeps account."""
 
     def __init__(self, job: JobRef, args: argparse.Namespace, session: Session, scheduler: Scheduler) -> None:
-        self.killed: list[int] = []
+        #: Instances that are gone; None: all that there were.
+        self.killed: list[int] | None = []
         self._job = job
         self._args = args
         self._session = session
@@ -108,12 +109,13 @@ class _Killing:
         left = self._wait(instances)
         if left:
             raise TimedOut(f"Instances {keys.ranges(left)} were not killed in time; they go on ending")
-        self.killed = sorted(instances or ())
+        self.killed = None if instances is None else sorted(instances)
 
     def in_batches(self, instances: list[int]) -> None:
         """Kill *instances*, a batch after the other. Raises CommandFailed when too many do not end."""
         size = self._args.batch_size
         failures = 0
+        killed: list[int] = []
         slow: list[int] = []
         for start in range(0, len(instances), size):
             batch = instances[start : start + size]
@@ -130,7 +132,8 @@ class _Killing:
                         + self._story(slow, instances[start + size :])
                     )
             else:
-                self.killed += batch
+                killed += batch
+                self.killed = killed
                 if not self._args.json:
                     print(f"Successfully killed instances {batch}", flush=True)
         if failures:
@@ -148,7 +151,7 @@ class _Killing:
 
     def _story(self, asked: list[int], rest: list[int]) -> str:
         return (
-            f"killed: {keys.ranges(self.killed) or 'none'}; "
+            f"killed: {keys.ranges(self.killed or []) or 'none'}; "
             f"asked to end, not confirmed: {keys.ranges(asked) or 'none'}; not touched: {keys.ranges(rest) or 'none'}"
         )
 
@@ -177,6 +180,7 @@ VERBS = {
         _CODES,
         configure_kill,
         execute_kill,
+        ("job", "killed"),
     ),
     "job killall": Verb(
         "job killall",
@@ -186,5 +190,6 @@ VERBS = {
         _CODES,
         configure_killall,
         execute_killall,
+        ("job", "killed"),
     ),
 }

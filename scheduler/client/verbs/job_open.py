@@ -47,5 +47,6 @@ VERBS = {
         (ExitCode.OK, ExitCode.USAGE, ExitCode.INVALID_CONFIGURATION, ExitCode.TIMEOUT, ExitCode.INTERRUPTED),
         configure,
         execute,
+        ("url",),
     )
 }

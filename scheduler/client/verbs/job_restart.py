@@ -9,13 +9,14 @@ from scheduler.client import finding, options
 from scheduler.client.errors import CommandFailed, InvalidParameter
 from scheduler.client.exit_codes import ExitCode
 from scheduler.client.job_file import check_optional
-from scheduler.client.keys import JobRef
+from scheduler.client.keys import JobRef, ranges
 from scheduler.client.printing import print_json
 from scheduler.client.restarting import Restart, Settings
 from scheduler.client.scheduler_api import Scheduler
 from scheduler.client.session import Session
 from scheduler.client.verb import Verb
-from scheduler.client.waiting import Teller
+from scheduler.client.waiting import Teller, describe, newest, pending_reasons
+from scheduler.states import ACTIVE
 from thermos.formats.aurora_api import ScheduleStatus
 
 
@@ -69,6 +70,14 @@ class _Job:
                 found[task.assigned_task.instance_id or 0] = task.assigned_task.task_id
         return found
 
+    def why(self, instances: Sequence[int]) -> str:
+        """How those of *instances* are that do not run, with the scheduler's reasons."""
+        tasks = newest(self._scheduler.tasks(self._job.key, instances, ACTIVE))
+        reasons = pending_reasons(self._scheduler, self._job, tasks.values())
+        gone = sorted(set(instances) - tasks.keys())
+        parts = [describe(tasks, reasons)] if tasks else []
+        return ", ".join([*parts, f"{ranges(gone)} not there"] if gone else parts)
+
 
 def execute(args: argparse.Namespace, session: Session) -> int:
     """Restart the instances, and say how it went."""
@@ -94,12 +103,14 @@ def execute(args: argparse.Namespace, session: Session) -> int:
         max_total_failures=args.max_total_failures,
     )
     teller = Teller(session.world, f"the restart of {args.instances}")
-    restart = Restart(settings, _Job(job, scheduler), old, session.world.mono_s, session.world.sleep, teller.tell)
+    target = _Job(job, scheduler)
+    restart = Restart(settings, target, old, session.world.mono_s, session.world.sleep, teller.tell)
 
     def note() -> None:
         session.so_far = restart.story()
 
     restart.note = note
+    restart.why = target.why
     is_good = restart.run(chosen)
     if args.json:
         print_json(
@@ -135,5 +146,6 @@ VERBS = {
         ),
         configure,
         execute,
+        ("job", "restarted", "failed", "not_touched"),
     )
 }

@@ -59,11 +59,10 @@ def execute_status(args: argparse.Namespace, session: Session) -> int:
 
 
 def _explain(pattern: Pattern, session: Session) -> None:
-    text = f"Found no jobs matching {pattern}"
     if pattern.is_exact:
         job = JobRef(*pattern)
-        raise finding.no_such_job(session.scheduler(job.cluster), job, text)
-    raise InvalidParameter(text)
+        raise finding.no_such_job(session.scheduler(job.cluster), job, f"Found no jobs matching {pattern}")
+    raise InvalidParameter(finding.no_match(pattern, session))
 
 
 def execute_list(args: argparse.Namespace, session: Session) -> int:
@@ -75,7 +74,7 @@ def execute_list(args: argparse.Namespace, session: Session) -> int:
         for job in found:
             print(job)
     if not found:
-        say(f"no job matches {args.pattern}")
+        say(finding.no_match(args.pattern, session))
     return ExitCode.OK
 
 
@@ -101,6 +100,7 @@ VERBS = {
         _CODES,
         configure_status,
         execute_status,
+        ("jobs",),
     ),
     "job list": Verb(
         "job list",
@@ -110,5 +110,6 @@ VERBS = {
         _CODES,
         configure_list,
         execute_list,
+        ("jobs",),
     ),
 }

@@ -51,5 +51,13 @@ VERBS = {
         ),
         configure,
         execute,
+        (
+            "role",
+            "quota",
+            "prodSharedConsumption",
+            "nonProdSharedConsumption",
+            "prodDedicatedConsumption",
+            "nonProdDedicatedConsumption",
+        ),
     )
 }

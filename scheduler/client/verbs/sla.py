@@ -86,6 +86,7 @@ VERBS = {
         _CODES,
         configure_count,
         execute_count,
+        ("job", "up"),
     ),
     "sla get-job-uptime": Verb(
         "sla get-job-uptime",
@@ -95,5 +96,6 @@ VERBS = {
         _CODES,
         configure_uptime,
         execute_uptime,
+        ("job", "uptimes"),
     ),
 }

@@ -99,5 +99,6 @@ VERBS = {
         ),
         configure,
         execute,
+        ("job", "answers"),
     )
 }

@@ -11,6 +11,7 @@ import pytest
 
 from scheduler.api.app import ApiOptions, create_app
 from scheduler.api.server import Server
+from scheduler.client import nouns
 from scheduler.states import ScheduleStatus
 from tests.support.aurora_client import Client, Done
 from tests.support.engine_backend import EngineBackend, job, task_config
@@ -343,3 +344,43 @@ def test_jobs_of_several_roles(west: West) -> None:
     assert west.run("job", "list", "*/*/*/a").out.splitlines() == ["west/db/prod/a", "west/www/prod/a"]
     done = west.run("job", "status", "west/*/prod/a", "--write-json")
     assert [each["job"] for each in json.loads(done.out)] == ["west/db/prod/a", "west/www/prod/a"]
+
+
+def test_roles_that_have_no_job(west: West) -> None:
+    west.create()
+    done = west.run("job", "list", "west/wwww/*")
+    assert (done.code, done.out) == (0, "")
+    assert "Found no jobs matching west/wwww/*/*; there is no job of role 'wwww', did you mean 'www'?" in done.err
+    assert "did you mean 'www'?" in west.run("job", "status", "west/wwww").err
+    assert west.run("job", "list", "north/*").code == 3
+
+
+def test_what_json_prints_is_what_is_said_of_it(west: West) -> None:
+    """Each verb names the fields of its ``--json``."""
+    west.create()
+    west.move(*RUNS)
+    west.client.on_sleep = west.end_killed
+    other = ("west/www/devel/other", str(west.client.path / "other.aurora"))
+    Path(other[1]).write_text(HELLO.replace("'hello'", "'other'").replace("{{greeting}}", ""))
+    lines: list[tuple[str, ...]] = [
+        ("job create", *other), ("job status", KEY), ("job list", "west"), ("job inspect", *other),
+        ("job diff", *other), ("job open", KEY), ("job add", f"{KEY}/0", "1"), ("job kill", f"{KEY}/0-1"),
+        ("config list", other[1]), ("quota get", "west/www"), ("sla get-task-up-count", KEY),
+        ("sla get-job-uptime", KEY), ("job killall", KEY),
+    ]  # fmt: skip
+    for name, *words in lines:
+        done = west.run(*name.split(), *words, "--json")
+        assert done.code == 0, (name, done.err)
+        found = json.loads(done.out)
+        assert found.pop("schema") == 1
+        assert set(found) <= set(nouns.load(*name.split()).json), name
+    for name, *words in [
+        ("set_quota", "www", "1", "1g", "1g"), ("increase_quota", "www", "1", "1g", "1g"), ("get_scheduler",),
+        ("get_cluster_config",), ("scheduler_snapshot",), ("scheduler_backup_now",), ("scheduler_list_backups",),
+        ("query", "www", "other", "--states", "PENDING"), ("prune_tasks",), ("reconcile_tasks",),
+    ]:  # fmt: skip
+        done = west.client.admin(name, "west", *words, "--json")
+        assert done.code == 0, (name, done.err)
+        found = json.loads(done.out)
+        assert found.pop("schema") == 1
+        assert set(found) == set(nouns.load_admin(name).json), name

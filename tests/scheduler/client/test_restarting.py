@@ -140,3 +140,24 @@ def test_what_it_tells_when_it_is_interrupted(job: Fake) -> None:
         "restarted: 0-1; failed: none; asked to restart, not confirmed: 2; not touched: none",
         "restarted: 0-2; failed: none; asked to restart, not confirmed: none; not touched: none",
     ]
+
+
+def test_why_an_instance_does_not_come_is_asked_for_seldom(job: Fake) -> None:
+    asked: list[tuple[float, list[int]]] = []
+    made = restart(job, batch_size=2)
+
+    def why(instances: Sequence[int]) -> str:
+        asked.append((job.now_s, list(instances)))
+        return "1 PENDING (Insufficient: CPU)"
+
+    made.why = why
+    job.down_until_s = {}
+    start = job._start
+
+    def slow(number: int, after_s: float) -> None:
+        start(number, 40.0 if number == 1 else after_s)
+
+    job._start = slow  # type: ignore[method-assign]
+    assert made.run([0, 1])
+    assert asked == [(15, [1]), (30, [1])]
+    assert "1 PENDING (Insufficient: CPU)" in job.told
