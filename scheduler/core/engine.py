@@ -40,6 +40,7 @@ from scheduler.core.events import (
 from scheduler.core.groups import TaskGroups
 from scheduler.core.jobs import Jobs
 from scheduler.core.offers import OfferBook
+from scheduler.core.parts import Part, Tools
 from scheduler.core.reconciling import Reconciling
 from scheduler.core.scheduling import Scheduling
 from scheduler.core.settings import Settings
@@ -48,6 +49,8 @@ from scheduler.core.tasks import Tasks
 from scheduler.states import TERMINAL, ScheduleStatus
 from thermos.formats.mesos_v1_scheduler import Offer, Status
 
+#: What looks after something of its own; see :mod:`scheduler.core.parts`.
+PARTS: Final[tuple[type[Part], ...]] = ()
 #: A refusal for no time at all: the master may offer it again at once, in another shape.
 _NOT_REFUSED_S: Final = 0.0
 
@@ -69,6 +72,10 @@ class Engine:
         self.reconciling = Reconciling(self._draft, self.deadlines, settings)
         self.scheduling = Scheduling(self._draft, self.offers, self.groups, self.tasks, settings, chance)
         self.jobs = Jobs(self._draft, self.tasks, self.reconciling, settings)
+        tools = Tools(self._draft, self.tasks, self.deadlines, self.offers, self.groups, settings, fresh, chance)
+        self.parts: tuple[Part, ...] = tuple(kind(tools) for kind in PARTS)
+        self._of_due = {due: part for part in self.parts for due in part.dues}
+        self._of_command = {kind: part for part in self.parts for kind in part.commands}
         self.is_leading = False
         #: Why nothing new is launched, for people: Mesos is away, ZooKeeper does not say whether we lead, no room.
         self.holds: dict[str, str] = {"mesos": "The scheduler has no connection to Mesos"}
@@ -103,7 +110,7 @@ class Engine:
                     self.offers.lose_agent(agent_id)
             case Elected():
                 self.is_leading = True
-                self.tasks.resume()
+                self._resume()
             case Suspended():
                 self.holds["zookeeper"] = (
                     "The scheduler cannot reach ZooKeeper, and launches nothing until it knows that it still leads"
@@ -125,13 +132,30 @@ class Engine:
     def command(self, command: Command, now: Now) -> tuple[Answer, Decision]:
         """Do what a client asks for, or say why not. The answer may be given once the decision is durable."""
         self._draft.now = now
-        answer = self.jobs.command(command)
+        part = self._of_command.get(type(command))
+        answer = self.jobs.command(command) if part is None else part.command(command)
         return answer, self._decided()
 
     def _decided(self) -> Decision:
+        self._tell_parts()
         if self.is_leading and not self.holds:
             self.scheduling.step()
+            self._tell_parts()
         return self._draft.take()
+
+    def _tell_parts(self) -> None:
+        """Tell every part of every task that changed, also of those that change because of it."""
+        while self.tasks.changed:
+            changed, self.tasks.changed = self.tasks.changed, []
+            for before, after in changed:
+                for part in self.parts:
+                    part.task_changed(before, after)
+
+    def _resume(self) -> None:
+        self.tasks.resume()
+        self.reconciling.resume()
+        for part in self.parts:
+            part.resume()
 
     def committed(self) -> None:
         """What was decided so far is durable."""
@@ -145,8 +169,7 @@ class Engine:
         declined = self.offers.clear()
         self.groups.clear()
         self.deadlines.clear()
-        self.tasks.resume()
-        self.reconciling.resume()
+        self._resume()
         if declined and self.is_registered:
             self._draft.ask(Decline(declined, _NOT_REFUSED_S))
         return self._draft.take()
@@ -214,6 +237,8 @@ class Engine:
             elif due is Due.PRUNE:
                 assert isinstance(about, tuple)
                 self._prune(about)
+            elif due in self._of_due:
+                self._of_due[due].due(due, about)
             else:
                 assert isinstance(about, str)
                 self.tasks.due(due, about)
@@ -244,6 +269,7 @@ class Engine:
         """Every figure that the engine has: counts of what happened, and how things stand."""
         found: dict[str, float] = dict(self.tasks.census())
         found["framework_registered"] = int(self.is_registered and self.is_leading)
-        for counts in (self.counts, self.tasks.counts, self.scheduling.counts, self.reconciling.counts):
+        parts = [part.counts for part in self.parts]
+        for counts in (self.counts, self.tasks.counts, self.scheduling.counts, self.reconciling.counts, *parts):
             found.update(counts)
         return found

@@ -46,6 +46,8 @@ class Tasks:
         self._chance = chance
         self._kill_tries: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        #: Tasks before and after each change of state, for the parts of the engine; whoever tells them empties it.
+        self.changed: list[tuple[Task | None, Task | None]] = []
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
@@ -125,6 +127,7 @@ class Tasks:
         status = None if after is None else after.status
         if was == status:
             return
+        self.changed.append((before, after))
         one = before or after
         assert one is not None
         task_id = one.task_id
@@ -201,6 +204,7 @@ class Tasks:
 
     def resume(self) -> None:
         """After a start, or after decisions were taken back: groups and deadlines made anew of the state."""
+        self.changed.clear()
         now = self._draft.now
         settings = self._settings
         for task in list(self._state.tasks.values()):
