@@ -32,6 +32,8 @@ _ZEROES: Final = (
     "task_illegal_transitions", "task_kill_retries", "tasks_pruned", "timed_out_tasks",
     *(f"task_store_{status.name}" for status in ScheduleStatus),
 )  # fmt: skip
+#: Tasks in these states are also told by job (``tasks_LOST_role/env/job``), while they are known.
+_BY_JOB: Final = (ScheduleStatus.LOST, ScheduleStatus.FAILED)
 #: A process that was asked so soon again gets the same answer.
 _CPU_WINDOW_S: Final = 1.0
 
@@ -96,6 +98,10 @@ def _of_view(view: View) -> dict[str, Number]:
         "cron_jobs_loaded": len(view.state.cron_jobs),
         "schedule_queue_size": len(view.state.by_status[ScheduleStatus.PENDING]),
     }
+    for status in _BY_JOB:
+        for task_id in view.state.by_status[status]:
+            name = f"tasks_{status.name}_{view.state.tasks[task_id].job}"
+            found[name] = found.get(name, 0) + 1
     found.update(view.metrics)
     return found
 

@@ -119,6 +119,15 @@ def test_what_is_counted(site: Site) -> None:
     assert figures["http_200_responses_nanos_total"] > 0
 
 
+def test_lost_and_failed_tasks_by_job(site: Site) -> None:
+    site.create(2, S.ASSIGNED, S.LOST)
+    site.create(1, S.ASSIGNED, S.FAILED, name="other")
+    figures = site.json("/vars.json")
+    assert figures["tasks_LOST_www/prod/hello"] == 2
+    assert figures["tasks_FAILED_www/prod/other"] == 1
+    assert not [name for name in figures if name.startswith("tasks_KILLED")]
+
+
 def test_registered(site: Site) -> None:
     assert "framework_registered 0\n" in site.http.get("/vars").text
     site.backend.tell(event({"type": "SUBSCRIBED", "subscribed": {"framework_id": {"value": "f1"}}}))
