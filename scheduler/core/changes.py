@@ -1,6 +1,7 @@
 """What a decision changes of what is kept. Each is written to the store before Mesos or a client hears of it.
 
-A change says what is kept afterwards, not what was done: applied twice it changes nothing more.
+A change says what is kept afterwards, not what was done: applied twice it changes nothing more. Only an update's events
+are added one by one, since there may be ten thousand of them.
 """
 
 from __future__ import annotations
@@ -8,7 +9,13 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from scheduler.model import Host, JobKey, Resources, Task
-from thermos.formats.aurora_api import HostMaintenanceRequest, JobConfiguration, JobUpdateDetails
+from thermos.formats.aurora_api import (
+    HostMaintenanceRequest,
+    JobConfiguration,
+    JobInstanceUpdateEvent,
+    JobUpdateDetails,
+    JobUpdateEvent,
+)
 
 
 class PutFramework(NamedTuple):
@@ -75,6 +82,22 @@ class PutUpdate(NamedTuple):
     details: JobUpdateDetails
 
 
+class AddUpdateEvent(NamedTuple):
+    """An update came into a state: one more of its events. Not to be applied twice."""
+
+    key: JobKey
+    update_id: str
+    event: JobUpdateEvent
+
+
+class AddInstanceEvent(NamedTuple):
+    """Something happened to an instance within an update: one more of its events. Not to be applied twice."""
+
+    key: JobKey
+    update_id: str
+    event: JobInstanceUpdateEvent
+
+
 class DropUpdate(NamedTuple):
     """An update is forgotten."""
 
@@ -105,6 +128,8 @@ Change: TypeAlias = (
     | PutHost
     | DropHost
     | PutUpdate
+    | AddUpdateEvent
+    | AddInstanceEvent
     | DropUpdate
     | PutMaintenance
     | DropMaintenance

@@ -6,7 +6,15 @@ from typing import NamedTuple, TypeAlias
 
 from scheduler.model import JobKey, Resources
 from scheduler.states import ScheduleStatus
-from thermos.formats.aurora_api import JobConfiguration, ResponseCode, Result, TaskQuery
+from thermos.formats.assigned_task import SlaPolicy
+from thermos.formats.aurora_api import (
+    JobConfiguration,
+    JobUpdateKey,
+    JobUpdateRequest,
+    ResponseCode,
+    Result,
+    TaskQuery,
+)
 
 
 class CreateJob(NamedTuple):
@@ -78,7 +86,99 @@ class ForceTaskState(NamedTuple):
     user: str
 
 
-Command: TypeAlias = (
+class StartJobUpdate(NamedTuple):
+    """Change a job step by step."""
+
+    request: JobUpdateRequest
+    message: str | None
+    user: str
+
+
+class PauseJobUpdate(NamedTuple):
+    """Begin no further step until it is resumed."""
+
+    key: JobUpdateKey
+    message: str | None
+    user: str
+
+
+class ResumeJobUpdate(NamedTuple):
+    """Go on after a pause."""
+
+    key: JobUpdateKey
+    message: str | None
+    user: str
+
+
+class AbortJobUpdate(NamedTuple):
+    """Leave the job as it is now."""
+
+    key: JobUpdateKey
+    message: str | None
+    user: str
+
+
+class RollbackJobUpdate(NamedTuple):
+    """Put back what was there before."""
+
+    key: JobUpdateKey
+    message: str | None
+    user: str
+
+
+class PulseJobUpdate(NamedTuple):
+    """Somebody who watches says: go on."""
+
+    key: JobUpdateKey
+    user: str
+
+
+class ScheduleCronJob(NamedTuple):
+    """Start a job at the times of its schedule; replaces the one of that name."""
+
+    job: JobConfiguration
+    user: str
+
+
+class DescheduleCronJob(NamedTuple):
+    """Start it no more; what runs of it goes on."""
+
+    job: JobKey
+    user: str
+
+
+class StartCronJob(NamedTuple):
+    """Start it now, as its schedule would."""
+
+    job: JobKey
+    user: str
+
+
+class StartMaintenance(NamedTuple):
+    """Use these hosts only if there is no other."""
+
+    hosts: frozenset[str]
+    user: str
+
+
+class DrainHosts(NamedTuple):
+    """Move all tasks away from these hosts, now; with *policy*, only as it allows, for *timeout_s* at the most."""
+
+    hosts: frozenset[str]
+    user: str
+    policy: SlaPolicy | None = None
+    timeout_s: int = 0
+
+
+class EndMaintenance(NamedTuple):
+    """Use these hosts as before."""
+
+    hosts: frozenset[str]
+    user: str
+
+
+#: Those that :mod:`scheduler.core.jobs` carries out; the others belong to parts of the engine.
+JobCommand: TypeAlias = (
     CreateJob
     | KillTasks
     | RestartShards
@@ -88,6 +188,21 @@ Command: TypeAlias = (
     | ReconcileImplicitly
     | PruneTasks
     | ForceTaskState
+)
+Command: TypeAlias = (
+    JobCommand
+    | StartJobUpdate
+    | PauseJobUpdate
+    | ResumeJobUpdate
+    | AbortJobUpdate
+    | RollbackJobUpdate
+    | PulseJobUpdate
+    | ScheduleCronJob
+    | DescheduleCronJob
+    | StartCronJob
+    | StartMaintenance
+    | DrainHosts
+    | EndMaintenance
 )
 
 

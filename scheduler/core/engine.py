@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, cast
 
 from scheduler.core import lifecycle, pruning
 from scheduler.core.changes import PutFramework, PutHost
-from scheduler.core.commands import Answer, Command
+from scheduler.core.commands import Answer, Command, JobCommand
 from scheduler.core.deadlines import Deadlines, Due
 from scheduler.core.decision import Decision, Draft
 from scheduler.core.events import (
@@ -133,7 +133,7 @@ class Engine:
         """Do what a client asks for, or say why not. The answer may be given once the decision is durable."""
         self._draft.now = now
         part = self._of_command.get(type(command))
-        answer = self.jobs.command(command) if part is None else part.command(command)
+        answer = self.jobs.command(cast(JobCommand, command)) if part is None else part.command(command)
         return answer, self._decided()
 
     def _decided(self) -> Decision:

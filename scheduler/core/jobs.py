@@ -10,9 +10,9 @@ from scheduler.core.changes import PutQuota
 from scheduler.core.commands import (
     AddInstances,
     Answer,
-    Command,
     CreateJob,
     ForceTaskState,
+    JobCommand,
     KillTasks,
     PruneTasks,
     ReconcileExplicitly,
@@ -41,7 +41,7 @@ class Jobs:
         self._reconciling = reconciling
         self._settings = settings
 
-    def command(self, command: Command) -> Answer:
+    def command(self, command: JobCommand) -> Answer:
         """Do it, or say why not."""
         match command:
             case CreateJob():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from scheduler.core.changes import (
+    AddInstanceEvent,
+    AddUpdateEvent,
     Change,
     DropCronJob,
     DropHost,
@@ -121,6 +123,16 @@ class State:
                 old_update = self.updates.get((key, update_id))
                 self.updates[(key, update_id)] = details
                 return DropUpdate(key, update_id) if old_update is None else PutUpdate(key, update_id, old_update)
+            case AddUpdateEvent(key, update_id, update_event):
+                details = self.updates[(key, update_id)]
+                events = (*(details.update_events or ()), update_event)
+                self.updates[(key, update_id)] = details._replace(update_events=events)
+                return PutUpdate(key, update_id, details)
+            case AddInstanceEvent(key, update_id, instance_event):
+                details = self.updates[(key, update_id)]
+                instance_events = (*(details.instance_events or ()), instance_event)
+                self.updates[(key, update_id)] = details._replace(instance_events=instance_events)
+                return PutUpdate(key, update_id, details)
             case DropUpdate(key, update_id):
                 old_update = self.updates.pop((key, update_id), None)
                 return None if old_update is None else PutUpdate(key, update_id, old_update)
