@@ -108,6 +108,8 @@ class Server:
 
     def close(self) -> None:
         """Listen no more, and drop every connection."""
+        if self._socket.fileno() < 0:
+            return
         self._loop.unwatch(self._socket.fileno())
         self._socket.close()
         for connection in list(self._connections):

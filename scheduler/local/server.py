@@ -87,6 +87,7 @@ class Local:
         self._streams: dict[str, Exchange] = {}
         #: Wall time that does not jump.
         self._epoch_s = time.time() - time.monotonic()
+        #: Why it serves no more; None: it does.
         self.failure: BaseException | None = None
         self._store = Store(self.work_dir / "local-mesos")
         self._loop = Loop()
@@ -162,6 +163,8 @@ class Local:
 
     def _happen(self, event: Event) -> None:
         """Decide, write down, act."""
+        if self.failure is not None:
+            return  # connections that end with it
         actions = self.master.handle(event, self._now_s())
         self._store.write({key: keeping.row_of(self.master, key) for key in self.master.take_changes()})
         for action in actions:

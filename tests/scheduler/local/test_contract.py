@@ -27,16 +27,14 @@ from tests.support.executor import Task
 from tests.support.fake_mesos import LocalMesos, local_mesos
 from tests.support.mesos import Mesos, Scheduler, mesos, scheduler
 from tests.support.mini_executor import tell
+from tests.support.subscription import JSON, PATH, post, stream
 from thermos.formats import mesos_v1_scheduler as values
-from thermos.formats import recordio
 from thermos.host import proc
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first run on a machine sets Mesos up
 
 EXECUTOR: Final = str(Path(__file__).parents[2] / "support" / "mini_executor.py")
 PROJECT: Final = str(Path(__file__).parents[3])
-PATH: Final = "/master/api/v1/scheduler"
-JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 AWARE: Final = [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}]
 GRACE_S: Final = 1
 
@@ -138,79 +136,6 @@ class Mini:
     @property
     def pid(self) -> int:
         return int(self.hears("pid")[1])
-
-
-def post(cluster: Cluster, call: object, headers: Mapping[str, str] = JSON, path: str = PATH) -> tuple[int, str]:
-    """Status and words of the answer to *call*; of a stream nothing is read."""
-    connection = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=10)
-    try:
-        connection.request("POST", path, call if isinstance(call, str) else json.dumps(call), dict(headers))
-        answer = connection.getresponse()
-        return answer.status, "" if answer.status == 200 else answer.read().decode()
-    finally:
-        connection.close()
-
-
-class Stream:
-    """A subscription that is not renewed when it ends."""
-
-    def __init__(self, cluster: Cluster, framework_id: str | None = None, **info: Any) -> None:
-        whole = {
-            "user": "root",
-            "name": "stream",
-            "failover_timeout": 600.0,
-            "capabilities": AWARE,
-            "roles": ["*"],
-            **info,
-        }
-        call: dict[str, Any] = {"type": "SUBSCRIBE", "subscribe": {"framework_info": whole}}
-        if framework_id is not None:
-            whole["id"] = call["framework_id"] = {"value": framework_id}
-        self._connection = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=10)
-        self._connection.request("POST", PATH, json.dumps(call), JSON)
-        self._answer = self._connection.getresponse()
-        assert self._answer.status == 200, self._answer.read()
-        self.stream_id = self._answer.headers["Mesos-Stream-Id"]
-        self.framework_id = framework_id
-        self.events: list[dict[str, Any]] = []
-        self._cluster = cluster
-        self._decoder = recordio.Decoder()
-
-    def call(self, call: Mapping[str, Any]) -> None:
-        """Make a call as this subscription."""
-        whole = {**call, "framework_id": {"value": self.framework_id}}
-        found = post(self._cluster, whole, {**JSON, "Mesos-Stream-Id": self.stream_id})
-        assert found == (202, ""), found
-
-    def read_until(self, kind: str) -> dict[str, Any]:
-        """The next event of that kind."""
-        at = 0
-        while True:
-            while at < len(self.events):
-                if self.events[at]["type"] == kind:
-                    return self.events.pop(at)
-                at += 1
-            data = self._answer.read1(1 << 16)
-            assert data, f"the stream ends before {kind}: {self.events}"
-            self.events += map(json.loads, self._decoder.feed(data))
-
-    def is_ended(self) -> bool:
-        while data := self._answer.read1(1 << 16):
-            self.events += map(json.loads, self._decoder.feed(data))
-        return True
-
-    def close(self) -> None:
-        self._connection.close()
-        self._answer.close()
-
-
-@contextlib.contextmanager
-def stream(cluster: Cluster, framework_id: str | None = None, **info: Any) -> Iterator[Stream]:
-    made = Stream(cluster, framework_id, **info)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def answers(framework: Scheduler, ask: Callable[[], object]) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from tests.support.box import until, with_words
 from tests.support.executor import Task
 from tests.support.fake_mesos import LocalMesos, local_mesos
 from tests.support.mesos import get_json, scheduler
+from tests.support.subscription import Stream, stream
 from thermos.host import proc
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
@@ -65,6 +66,21 @@ def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(CannotOpen, match="another version"):
         start_local(tmp_path)
+
+
+def test_it_serves_no_more_when_it_can_write_nothing_down(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with start_local(tmp_path) as local, stream(local) as scheduler_of_before:
+        scheduler_of_before.read_until("SUBSCRIBED")
+        database = sqlite3.connect(tmp_path / "local-mesos" / "mesos.sqlite")
+        database.execute("DROP TABLE kept")
+        database.close()
+        with stream(local) as another:
+            assert another.is_ended() and not another.events
+        assert scheduler_of_before.is_ended()
+        until(lambda: local.failure, "its failure is known")
+        with pytest.raises(ConnectionRefusedError):
+            Stream(local)
+    assert "the Mesos of this machine has failed" in caplog.text
 
 
 def test_a_port_that_is_taken_meanwhile_is_another_one(tmp_path: Path) -> None:
