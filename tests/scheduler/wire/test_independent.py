@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
-import shutil
-import subprocess
-import sys
-import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,10 +16,10 @@ from scheduler.wire.plain_json import plain
 from scheduler.wire.schema import ARGUMENTS, schema_of, structs_below
 from scheduler.wire.thrift import Protocol
 from tests.support.api_values import values
+from tests.support.independent import MISSING, Independent, compiled
 from thermos.formats.aurora_api import METHODS, RESPONSE
 from thermos.formats.thrift_binary import STRUCT
 
-IDL = Path(__file__).parents[2] / "interop" / "aurora_api.thrift"
 #: Of these hypothesis makes values; bounded, since each goes through slow code four times.
 QUICK = settings(
     max_examples=20,
@@ -34,68 +28,13 @@ QUICK = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("thrift") is None, reason="needs thrift (Debian package thrift-compiler)"),
-    pytest.mark.skipif(importlib.util.find_spec("thrift") is None, reason="needs the Python package thrift"),
-    pytest.mark.process,
-]
-
-
-class Independent:
-    """The generated code and the library below it."""
-
-    def __init__(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the generated code and its library
-            self.types = importlib.import_module("aurora_api.ttypes")
-            self.service = importlib.import_module("aurora_api.AuroraAdmin")
-            self.bases = [self.service, *map(importlib.import_module, (
-                "aurora_api.AuroraSchedulerManager", "aurora_api.ReadOnlyScheduler"))]  # fmt: skip
-            self.transport = importlib.import_module("thrift.transport.TTransport")
-            self.protocols = {
-                Protocol.BINARY: importlib.import_module("thrift.protocol.TBinaryProtocol").TBinaryProtocol,
-                Protocol.JSON: importlib.import_module("thrift.protocol.TJSONProtocol").TJSONProtocol,
-            }
-        for made in vars(self.types).values():
-            if isinstance(made, type) and "__eq__" in vars(made):
-                made.__hash__ = object.__hash__  # type: ignore[assignment]  # else no set can hold it
-
-    def named(self, name: str) -> Any:
-        """A class of the generated code."""
-        return next(found for one in [self.types, *self.bases] if (found := getattr(one, name, None)) is not None)
-
-    def read(self, name: str, body: bytes, protocol: Protocol) -> tuple[tuple[str, int, int], Any]:
-        """(name, type, sequence number) of a message, and the struct in it."""
-        reader = self.protocols[protocol](self.transport.TMemoryBuffer(body))
-        head = reader.readMessageBegin()
-        value = self.named(name)()
-        value.read(reader)
-        reader.readMessageEnd()
-        return head, value
-
-    def write(self, head: tuple[str, int, int], value: Any, protocol: Protocol, **more: Any) -> bytes:
-        """A message with that struct in it."""
-        buffer = self.transport.TMemoryBuffer()
-        writer = self.protocols[protocol](buffer, **more)
-        writer.writeMessageBegin(*head)
-        value.write(writer)
-        writer.writeMessageEnd()
-        body = buffer.getvalue()
-        assert isinstance(body, bytes)
-        return body
+pytestmark = [pytest.mark.skipif(MISSING is not None, reason=str(MISSING)), pytest.mark.process]
 
 
 @pytest.fixture(scope="module")
 def independent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Independent]:
-    directory = tmp_path_factory.mktemp("thrift")
-    subprocess.run(["thrift", "-out", str(directory), "--gen", "py", str(IDL)], check=True, timeout=60)
-    sys.path.insert(0, str(directory))
-    try:
-        yield Independent()
-    finally:
-        sys.path.remove(str(directory))
-        for name in [name for name in sys.modules if name.partition(".")[0] == "aurora_api"]:
-            del sys.modules[name]
+    with compiled(tmp_path_factory.mktemp("thrift")) as found:
+        yield found
 
 
 def theirs(value: Any) -> Any:
