@@ -7,15 +7,31 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from scheduler.core.changes import Change, DropTask, PutFramework, PutHost, PutQuota, PutTask
+from scheduler.core.changes import (
+    Change,
+    DropCronJob,
+    DropHost,
+    DropMaintenance,
+    DropQuota,
+    DropTask,
+    DropUpdate,
+    PutCronJob,
+    PutFramework,
+    PutHost,
+    PutMaintenance,
+    PutQuota,
+    PutTask,
+)
 from scheduler.core.state import State
-from scheduler.model import Host, Resources
+from scheduler.model import Host, JobKey, Resources
 from scheduler.states import ScheduleStatus
 from scheduler.store.backups import read_backup
 from scheduler.store.interface import Fenced, NewerSchema, StoreError
 from scheduler.store.rows import Damaged
 from tests.scheduler.store.conftest import Place
-from tests.scheduler.store.values import commits, config, picture, state_of, task
+from tests.scheduler.store.values import commits, config, picture, state_of, task, update
+from thermos.formats import assigned_task as wire
+from thermos.formats.aurora_api import HostMaintenanceRequest, JobConfiguration
 
 
 def clear(place: Place) -> None:
@@ -76,6 +92,30 @@ def test_a_configuration_is_one_object_and_goes_with_its_last_task(place: Place)
     store.commit([PutTask(task("e", db))])
     place.open().lead()
     assert place.rows("SELECT digest FROM {t}configs") == [db.digest]
+
+
+def test_what_comes_and_goes_within_one_commit(place: Place) -> None:
+    """Of every kind: put and dropped, it never was; dropped and put, it is the last of its kind."""
+    store = place.open()
+    store.lead()
+    key = JobKey("www", "prod", "web")
+    puts: list[Change] = [
+        PutTask(task("a")), PutCronJob(key, JobConfiguration(wire.JobKey(*key))), PutQuota("a", Resources(1)),
+        PutHost(Host("a", None)), update(key, "a"), PutMaintenance(HostMaintenanceRequest("a")),
+    ]  # fmt: skip
+    drops: list[Change] = [
+        DropTask("a"), DropCronJob(key), DropQuota("a"), DropHost("a"), DropUpdate(key, "a"), DropMaintenance("a"),
+    ]  # fmt: skip
+    store.commit([*puts, *drops])
+    assert picture(state_of(store.load())) == picture(State())
+    assert place.rows("SELECT digest FROM {t}configs") == []
+
+    later: list[Change] = [PutTask(task("b")), PutQuota("b", Resources(1)), PutHost(Host("b", None))]
+    store.commit([*puts, *later])
+    store.commit([*drops, *puts])
+    state = state_of(store.load())
+    assert picture(state) == picture(state_of([*later, *puts]))
+    assert (list(state.tasks), list(state.quotas), list(state.hosts)) == (["b", "a"], ["b", "a"], ["b", "a"])
 
 
 def test_nobody_writes_who_does_not_lead(place: Place) -> None:

@@ -254,12 +254,14 @@ def test_every_task_comes_back_as_it_was(tasks: list[Task]) -> None:
     assert not imported.left_out
 
 
-def test_a_backup_that_ends_early_is_none() -> None:
+def test_a_backup_that_ends_early_or_goes_on_is_none() -> None:
     data = a_snapshot(task("t1"))
     snapshot_of(data)
     for size in range(len(data)):
         with pytest.raises(NoSnapshot):
             snapshot_of(data[:size])
+    with pytest.raises(NoSnapshot, match="1 bytes follow it"):
+        snapshot_of(data + b"\x00")
     compressed = zlib.compress(data)
     for size in range(len(compressed)):
         with pytest.raises(NoSnapshot):
