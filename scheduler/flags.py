@@ -49,6 +49,17 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word for word in re.split(r"[,\s]+", text.strip("[] ")) if word)
 
 
+def pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """``name=value`` with commas between them."""
+    found = []
+    for word in words(text):
+        name, sign, value = word.partition("=")
+        if not sign or not name:
+            raise argparse.ArgumentTypeError(f"{word!r} should be like name=value")
+        found.append((name, value))
+    return tuple(found)
+
+
 class Flag(NamedTuple):
     """One flag: its name in Aurora's spelling, how its value is read, its default, what it means."""
 
@@ -231,7 +242,12 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             Flag("custom_executor_config", str, None, "a file that describes other executors"),
             Flag("populate_discovery_info", truth, False, "tell Mesos of each task's ports"),
             Flag("global_container_mounts", words, (), "host:container:mode,… for every container"),
-            Flag("default_docker_parameters", words, (), "name=value,… for every Docker container"),
+            _setting(
+                "default_docker_parameters",
+                pairs,
+                "default_docker_parameters",
+                "name=value,… for Docker containers of jobs that give none",
+            ),
         ),
     }
 )

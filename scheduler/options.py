@@ -12,7 +12,7 @@ from typing import Any
 from scheduler.core.settings import Settings
 from scheduler.core.tiers import parse_tier_config
 from scheduler.flags import FLAGS, truth
-from scheduler.mesos.executors import executor_settings_from_flags, parse_custom_executor_config
+from scheduler.mesos.executors import ExecutorsInvalid, executor_settings_from_flags, parse_custom_executor_config
 from thermos.errors import ExitCode, ThermosError
 
 
@@ -83,15 +83,20 @@ def settings_of(values: dict[str, Any]) -> Settings:
                 problems.append(f"tier_config {values['tier_config']}: {error}")
     executors = {}
     if values["thermos_executor_path"]:
-        one = executor_settings_from_flags(
-            values["thermos_executor_path"],
-            values["thermos_executor_flags"],
-            values["thermos_executor_resources"],
-            values["thermos_executor_cpu"],
-            values["thermos_executor_ram"],
-            values["thermos_home_in_sandbox"],
-        )
-        executors[one.name] = one
+        try:
+            one = executor_settings_from_flags(
+                values["thermos_executor_path"],
+                values["thermos_executor_flags"],
+                values["thermos_executor_resources"],
+                values["thermos_executor_cpu"],
+                values["thermos_executor_ram"],
+                values["thermos_home_in_sandbox"],
+                values["global_container_mounts"],
+            )
+        except ExecutorsInvalid as error:
+            problems += error.problems
+        else:
+            executors[one.name] = one
     if values["custom_executor_config"] is not None:
         text = _read(values["custom_executor_config"], "custom_executor_config", problems)
         if text is not None:

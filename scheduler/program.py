@@ -10,7 +10,7 @@ import gc
 import logging
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -99,15 +99,18 @@ class Mesos(Protocol):
 
 
 class Program:
-    """A scheduler that leads. *accept* makes the call that launches tasks; *connect* the connection to Mesos, from
-    the framework's id (None: we have none yet) and where its events go."""
+    """A scheduler that leads.
+
+    *accept* makes the call that launches tasks, with a status for each that cannot be; *connect* makes the connection
+    to Mesos, from the framework's id (None: we have none yet) and where its events go.
+    """
 
     def __init__(
         self,
         engine: Engine,
         store: Store,
         connect: Callable[[str | None, Callable[[Event], None]], Mesos],
-        accept: Callable[[Launch], Call],
+        accept: Callable[[Launch], tuple[Call, Sequence[Event]]],
         *,
         leader: Callable[[], Leader],
         leads: Callable[[], bool] | None = None,
@@ -290,7 +293,13 @@ class Program:
 
     def _act(self, action: Action) -> None:
         assert self._mesos is not None
-        self._mesos.call(self._accept(action) if isinstance(action, Launch) else action)
+        if not isinstance(action, Launch):
+            self._mesos.call(action)
+            return
+        call, failures = self._accept(action)
+        self._mesos.call(call)
+        for failure in failures:  # tasks that cannot be described to Mesos: as if it had said so
+            self.tell(failure)
 
     @staticmethod
     def _answer(future: Future[Any], what: Callable[[], Any]) -> None:

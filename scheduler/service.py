@@ -21,14 +21,14 @@ from scheduler.api.security import Security, parsed
 from scheduler.api.server import Server
 from scheduler.core.commands import Answer, Command, refused
 from scheduler.core.engine import Engine
-from scheduler.core.events import Accept, Elected, Event, Launch
+from scheduler.core.events import Accept, Elected, Event, Launch, Update
 from scheduler.core.offers import OfferBook
 from scheduler.core.state import State
 from scheduler.framework import credential_of, framework_info
 from scheduler.mesos.connection import Credential, MasterConnection
 from scheduler.mesos.election import Election, ElectionEvent, Endpoint, Lost, digest_auth
 from scheduler.mesos.finder import finder_of
-from scheduler.mesos.task_info import Room, task_info
+from scheduler.mesos.task_info import accept_of
 from scheduler.options import Options, OptionsInvalid
 from scheduler.program import Ended, Mesos, Program
 from scheduler.store.backups import Backups, is_due
@@ -229,15 +229,8 @@ class Service:
             say=lambda text: log.info("%s", text),
         )
 
-    def _accept(self, launch: Launch) -> Accept:
-        (offer,) = launch.offers
-        room = Room(offer)
-        settings = self.options.settings
-        has_discovery = self.options["populate_discovery_info"]
-        return Accept(
-            (offer.offer_id,),
-            tuple(task_info(task, room, settings, has_discovery=has_discovery) for task in launch.tasks),
-        )
+    def _accept(self, launch: Launch) -> tuple[Accept, tuple[Update, ...]]:
+        return accept_of(launch, self.options.settings, has_discovery=self.options["populate_discovery_info"])
 
     # -- the API -------------------------------------------------------------------------------------------------------
 

@@ -83,6 +83,7 @@ class Settings:
     allowed_job_environments: str = r"^(prod|devel|test|staging\d*)$"
     allowed_container_types: frozenset[str] = frozenset({"MESOS"})
     allow_docker_parameters: bool = False
+    default_docker_parameters: tuple[tuple[str, str], ...] = ()
     require_docker_use_executor: bool = True
     allow_gpu_resource: bool = False
     allow_container_volumes: bool = False

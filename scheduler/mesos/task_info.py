@@ -199,13 +199,13 @@ def task_info(task: Task, offer: Offer | Room, settings: Settings, *, has_discov
         command: Raw = {"shell": False}
         if uris := _uris(wire):
             command["uris"] = uris
-        info["container"] = _docker(docker, ())
+        info["container"] = _docker(docker, (), settings)
         info["command"] = command
         return info
     mesos = wire.container.mesos if wire.container is not None else None
     info["executor"] = _executor_info(task, executor, _take(room, executor.overhead, (), revocable))
     if docker is not None:
-        info["executor"]["container"] = _docker(docker, executor.volume_mounts)
+        info["executor"]["container"] = _docker(docker, executor.volume_mounts, settings)
     elif mesos is not None and (container := _mesos(mesos, executor.volume_mounts)) is not None:
         info["executor"]["container"] = container
     info["data"] = write_data(_data(task, room.offer))
@@ -321,9 +321,11 @@ def _discovery(task: Task, settings: Settings) -> Raw:
     }
 
 
-def _docker(container: DockerContainer, mounts: Sequence[Raw]) -> Raw:
+def _docker(container: DockerContainer, mounts: Sequence[Raw], settings: Settings) -> Raw:
+    given = [(one.name or "", one.value or "") for one in container.parameters or ()]
     parameters = [
-        {"key": write_text(one.name or ""), "value": write_text(one.value or "")} for one in container.parameters or ()
+        {"key": write_text(name), "value": write_text(value)}
+        for name, value in given or settings.default_docker_parameters
     ]
     found: Raw = {
         "type": "DOCKER",
