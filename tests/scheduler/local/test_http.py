@@ -128,6 +128,17 @@ def test_a_stream_lasts_until_one_of_both_ends_it(echo: Echo, peer: socket.socke
     echo.do(lambda: echo.streams[1].send(b"to nobody"))
 
 
+def test_a_request_behind_a_stream_is_answered_after_it(echo: Echo, peer: socket.socket) -> None:
+    peer.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\nGET /behind HTTP/1.1\r\nHost: x\r\n\r\n")
+    until(lambda: echo.streams, "the stream is open")
+    echo.do(echo.streams[0].end)
+    said = b""
+    while not said.endswith(b"/behind"):
+        data = peer.recv(1 << 16)
+        assert data, said
+        said += data
+
+
 def test_a_peer_that_reads_nothing_is_dropped(echo: Echo, peer: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served, "MAX_UNREAD_BYTES", 1 << 20)
     peer.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -193,8 +193,7 @@ def test_executors_that_come_too_late_are_ended(tmp_path: Path) -> None:
     with local_mesos({"executor_reregistration_timeout_s": 0.2}) as cluster, scheduler(cluster) as framework:
         line = f"exec {sys.executable} -c 'import time; time.sleep(1000)' {secrets.token_hex(8)}"
         framework.launch("t", line)
-        until(lambda: any((path / "stdout").exists() for path in cluster.sandboxes()), "it is started")
-        until(lambda: cluster.get("/slave(1)/state")["frameworks"][0]["executors"], "it is known")
+        until(lambda: with_words(line.split()[-1]), "it is started")
         cluster.restart()
         status = framework.wait_for("t", "TASK_FAILED")
         assert status["reason"] == "REASON_EXECUTOR_REREGISTRATION_TIMEOUT"
