@@ -384,3 +384,18 @@ def test_what_json_prints_is_what_is_said_of_it(west: West) -> None:
         found = json.loads(done.out)
         assert found.pop("schema") == 1
         assert set(found) == set(nouns.load_admin(name).json), name
+
+
+def test_diff_against_another_job(west: West) -> None:
+    """What is compared is the job that is named, not, as in the original, the one of the file's own key."""
+    west.create()
+    west.move(*RUNS)
+    other = "west/www/devel/other"
+    path = west.client.path / "other.aurora"
+    path.write_text(HELLO.replace("'hello'", "'other'").replace("instances=3", "instances=5"))
+    words = ("job", "diff", other, str(path), "--bind", "greeting=hi")
+    assert west.run(*words).out == "This job update will:\nadd instances: [0-4]\n"
+    done = west.run(*words, "--from", KEY)
+    assert "add instances: [3-4]\n" in done.out
+    assert "update instances: [0-2]\nwith diff:" in done.out
+    assert west.run(*words, "--from", "west/www/devel").code == 2
