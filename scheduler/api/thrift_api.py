@@ -13,7 +13,7 @@ from scheduler.api.security import User
 from scheduler.wire import thrift
 from scheduler.wire.thrift import Fault, Protocol
 
-#: Content type → protocol, by Aurora's exact words; with a character set, the type alone is looked at.
+#: Content type → protocol, by Aurora's exact words.
 _TAKEN: Final = {
     "": Protocol.JSON,
     "application/x-thrift": Protocol.JSON,
@@ -26,11 +26,12 @@ _TAKEN: Final = {
 def taken(content_type: str) -> Protocol:
     """How the body of a request is written. Raises HttpFailure with 415.
 
-    Of parameters only ``charset=utf-8`` is taken, whatever its case: what else could be meant is not known.
+    Of parameters only ``charset=utf-8`` is taken, and only with Thrift's own JSON type, as Aurora has it.
     """
     name, _, parameter = content_type.strip().lower().partition(";")
     protocol = _TAKEN.get(name.strip())
-    is_plain = parameter.replace(" ", "").replace('"', "") in ("", "charset=utf-8")
+    is_utf8 = protocol is Protocol.JSON and name.strip() == Protocol.JSON.value
+    is_plain = not parameter or (is_utf8 and parameter.replace('"', "").strip() == "charset=utf-8")
     if protocol is None or not is_plain:
         raise HttpFailure(415, f"Unsupported Content-Type: {content_type[:200]}")
     return protocol

@@ -187,7 +187,16 @@ def test_json_is_taken(api: Api, content_type: str | None) -> None:
     assert answer.data.startswith(b'[1,"getRoleSummary",2,0,{"0":{"rec":{"1":{"i32":1}')
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/vnd.apache.thrift.binary; x=1", "nonsense"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "application/vnd.apache.thrift.binary; x=1",
+        "nonsense",
+        "application/json; charset=utf-8",
+        "application/vnd.apache.thrift.json; charset=latin-1",
+    ],
+)
 def test_other_types_are_not(api: Api, content_type: str) -> None:
     answer = api.http.post("/api", data=ROLES_JSON, headers={"Content-Type": content_type})
     assert answer.status_code == 415
