@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, TypeAlias
 from kazoo.client import KazooState
 from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.protocol.states import KeeperState
 
 from thermos.announce.auth import Auth
 from thermos.announce.zookeeper import zookeeper_client
@@ -82,6 +83,7 @@ class Member:
         self._is_closing = False
         self._node: str | None = None
         self._was_connected = False
+        self._is_refused = False
         self._client = zookeeper_client(hosts, session_s, auth)
         self._client.add_listener(self._changed)
         self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
@@ -118,6 +120,8 @@ class Member:
 
     def _changed(self, state: str) -> None:
         """On kazoo's thread."""
+        if self._client.client_state == KeeperState.AUTH_FAILED:
+            self._is_refused = True
         if state != KazooState.SUSPENDED:
             self._wake.put(None)
 
@@ -125,17 +129,18 @@ class Member:
         retry_s: float | None = None
         was_gone = True
         while True:
+            is_late = False
             try:
                 self._wake.get(timeout=retry_s)
             except queue.Empty:
-                pass
+                is_late = True
             if self._is_closing:
                 break
             if self._client.state == KazooState.LOST and self._node is not None:
                 self._node = None
                 self._tell(Parted("the session expired"))
             if not self._client.connected:
-                retry_s = None  # its return wakes us
+                retry_s = self._after_refusal(is_late)
                 continue
             if not self._was_connected:
                 self._was_connected = True
@@ -153,6 +158,21 @@ class Member:
                 self._tell(Trouble(f"{type(error).__name__} {error}".strip()))
                 retry_s = min((retry_s or _FIRST_RETRY_S / 2) * 2, _LAST_RETRY_S)
         self._end()
+
+    def _after_refusal(self, is_late: bool) -> float | None:
+        """When to look again while there is no connection; None: its return wakes us.
+
+        kazoo gives up for ever when ZooKeeper refuses a credential, which another server, or another day, may not.
+        """
+        if not self._is_refused:
+            return None
+        if is_late:
+            self._is_refused = False
+            self._client.stop()
+            self._client.start_async()
+            return None
+        self._tell(Trouble("AuthFailedError: ZooKeeper refuses the credentials"))
+        return _LAST_RETRY_S
 
     def _end(self) -> None:
         is_sure = self._node is None

@@ -11,12 +11,14 @@ import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
 from kazoo.protocol.states import KazooState
+from kazoo.security import make_acl, make_digest_acl_credential
 
 from tests.support.box import until
 from tests.support.relay import relay
 from tests.support.zookeeper import ZooKeeper, free_port, zookeeper
+from thermos.announce import member
 from thermos.announce.auth import Auth, Rule
-from thermos.announce.member import Connected, Gone, Joined, Member, MemberEvent, Parted
+from thermos.announce.member import Connected, Gone, Joined, Member, MemberEvent, Parted, Trouble
 
 PATH = "/aurora/www/prod/web"
 #: Longer than a busy machine holds a process up: no test here waits for a session to end by itself.
@@ -204,3 +206,22 @@ def test_what_is_made_is_protected_by_the_rules(server: ZooKeeper, reader: Any, 
         reader.delete(f"{PATH}/{node}")
     acls, _ = reader.get_acls(f"{PATH}/{node}")
     assert {(acl.id.scheme, acl.perms) for acl in acls} == {("digest", 31), ("world", 1)}
+
+
+def test_credentials_that_are_refused_are_told_and_tried_again(
+    server: ZooKeeper, announced: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "_LAST_RETRY_S", 0.2)
+    one = announced(auth=Auth((("no-such-scheme", "me:secret"),), ()))
+    refused = Trouble("AuthFailedError: ZooKeeper refuses the credentials")
+    until(lambda: one.told.count(refused) >= 3, lambda: f"it is tried again; told: {one.told}")
+    assert one.count(Joined) == 0
+
+
+def test_a_path_that_is_not_ours_to_write_is_told(reader: Any, announced: Make) -> None:
+    reader.ensure_path(PATH.rpartition("/")[0])
+    reader.create(PATH, acl=[make_acl("digest", make_digest_acl_credential("other", "secret"), all=True)])
+    one = announced()
+    one.until(Trouble)
+    assert "NoAuthError" in next(event.reason for event in one.told if isinstance(event, Trouble))
+    assert one.count(Joined) == 0
