@@ -10,6 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, get_args
 
 from observer_static import pages
@@ -32,17 +33,18 @@ be seen, which stands as an escape (`\\u202e`), and for the end of very long one
 """
 
 
-def _documented() -> list[type]:
-    """The dataclasses, in the order of the module."""
-    found = [value for value in vars(pages).values() if isinstance(value, type) and dataclasses.is_dataclass(value)]
-    return [value for value in found if value.__module__ == pages.__name__]
+def dataclasses_of(module: ModuleType) -> list[type]:
+    """Those that *module* defines, in its order."""
+    found = [value for value in vars(module).values() if isinstance(value, type) and dataclasses.is_dataclass(value)]
+    return [value for value in found if value.__module__ == module.__name__]
 
 
 def _type_name(annotation: Any) -> str:
     return str(annotation).replace("|", "\\|")
 
 
-def _part(kind: Any) -> str:
+def part(kind: Any) -> str:
+    """The fields of a dataclass as a table, below its name."""
     rows = [
         f"| `{field.name}` | `{_type_name(field.type)}` | {field.metadata['doc'].replace('|', chr(92) + '|')} |"
         for field in dataclasses.fields(kind)
@@ -61,8 +63,8 @@ def _part(kind: Any) -> str:
 def what_pages_show() -> str:
     """The page on all fields."""
     kinds = get_args(pages.Page)
-    parts = [kind for kind in _documented() if kind not in kinds and kind is not pages.File]
-    sections = ["## Pages\n", *map(_part, kinds), "## Their parts\n", *map(_part, parts)]
+    parts = [kind for kind in dataclasses_of(pages) if kind not in kinds and kind is not pages.File]
+    sections = ["## Pages\n", *map(part, kinds), "## Their parts\n", *map(part, parts)]
     return _HEAD + "\n\n".join(section.strip("\n") for section in sections) + "\n"
 
 

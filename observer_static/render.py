@@ -40,7 +40,8 @@ TEMPLATES: Final[dict[type[Page], str]] = {
     pages.RawPage: "raw.html",
 }
 
-_DIRECTORY: Final = Path(__file__).parent / "templates"
+#: Templates, and the style and the script of all pages.
+DIRECTORY: Final = Path(__file__).parent / "templates"
 
 #: An agent's address as a policy may name it; anything else could end the directive and begin another.
 _AGENT: Final = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -65,11 +66,12 @@ def documented(module: ModuleType) -> dict[type, frozenset[str]]:
 
 
 class DocumentedEnvironment(Environment):
-    """Templates in *directory*, which know the documented fields of *module*'s dataclasses and nothing else of them."""
+    """Templates in *directories*, the first that has one counts; they know the documented fields of *module*'s
+    dataclasses and nothing else of them."""
 
-    def __init__(self, module: ModuleType, directory: Path) -> None:
+    def __init__(self, module: ModuleType, *directories: Path) -> None:
         super().__init__(
-            loader=FileSystemLoader(directory),
+            loader=FileSystemLoader(directories),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -133,7 +135,7 @@ def _hash(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
-class _Assets(NamedTuple):
+class Assets(NamedTuple):
     """What the pages of one kind carry."""
 
     style: Markup
@@ -142,13 +144,21 @@ class _Assets(NamedTuple):
     style_hash: str
     script_hash: str
 
+    def policy(self, *agents: str) -> str:
+        """What a browser may do for the page: show it with its own style and script, and ask *agents* for more."""
+        return (
+            f"default-src 'none'; style-src {self.style_hash}; script-src {' '.join([self.script_hash, *agents])}; "
+            "img-src data:; base-uri 'none'; form-action 'none'"
+        )
 
-def _assets(css_source: str, js_source: str, kind: str, follows: bool) -> _Assets:
-    css = smaller_css(sections(css_source, frozenset({kind})))
-    js = smaller_js(sections(js_source, frozenset({kind, "follow"} if follows else {kind})))
+
+def assets(css_source: str, js_source: str, names: frozenset[str]) -> Assets:
+    """What of a style and a script the pages with *names* need."""
+    css = smaller_css(sections(css_source, names))
+    js = smaller_js(sections(js_source, names))
     if "</" in css or "</" in js or "<!--" in js:
         raise ValueError("the style or the script would end the element it stands in")
-    return _Assets(
+    return Assets(
         style=Markup(f"<style>{css}</style>"),
         script=Markup(f"<script>{js}</script>" if js else ""),
         style_hash=_hash(css),
@@ -174,14 +184,14 @@ class Renderer:
     """Turns pages into files; keeps the compiled templates."""
 
     def __init__(self, templates: str | None = None) -> None:
-        directory = Path(templates) if templates is not None else _DIRECTORY
+        directory = Path(templates) if templates is not None else DIRECTORY
         self._environment = DocumentedEnvironment(pages, directory)
         css = (directory / "page.css").read_text("utf-8")
         js = (directory / "page.js").read_text("utf-8")
         self._assets = {
-            (kind, follows): _assets(css, js, template.partition(".")[0], follows)
+            (kind, follows): assets(css, js, frozenset({template.partition(".")[0], *more}))
             for kind, template in TEMPLATES.items()
-            for follows in (False, True)
+            for follows, more in ((False, ()), (True, ("follow",)))
         }
         self._environment.filters |= {
             **FILTERS,
@@ -200,17 +210,11 @@ class Renderer:
         # A name that is not UTF-8 comes as lone surrogates; they are shown as their escapes.
         return File(path=page.path, content=visible(html).encode("utf-8", "backslashreplace"))
 
-    def _assets_of(self, page: Page) -> _Assets:
+    def _assets_of(self, page: Page) -> Assets:
         return self._assets[type(page), bool(agents(page))]
 
     def _policy(self, page: Page) -> str:
-        """What a browser may do for *page*: show it with its own style and script, and nothing else."""
-        assets = self._assets_of(page)
-        scripts = " ".join([assets.script_hash, *agents(page)])
-        return (
-            f"default-src 'none'; style-src {assets.style_hash}; script-src {scripts}; img-src data:; "
-            "base-uri 'none'; form-action 'none'"
-        )
+        return self._assets_of(page).policy(*agents(page))
 
 
 def render(pages_: Iterable[Page]) -> Iterator[File]:

@@ -68,9 +68,11 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "scheduler.store": SCHEDULER_FACTS | {"scheduler.core", "scheduler.wire"},
     "scheduler.mesos": SCHEDULER_FACTS | {"scheduler.core", "thermos.announce"},
     "scheduler.api": SCHEDULER_FACTS
-    | {"scheduler.core", "scheduler.wire", "scheduler.pages", "thermos", "thermos.config", "thermos.generated"}
+    | {"scheduler.core", "scheduler.wire", "thermos", "thermos.config", "thermos.generated"}
     | {"observer_static.serve.server"},  # waitress with its limits: hardened once, for both
-    "scheduler.pages": SCHEDULER_FACTS | {"scheduler.core", "observer_static"},
+    "scheduler.pages": SCHEDULER_FACTS
+    | {"scheduler.core", "scheduler.api.backend", "scheduler.api.options", "observer_static"}
+    | {"thermos", "thermos.generated"},
     "scheduler.local": SCHEDULER_FACTS | {"thermos.host"},
     "scheduler.client": SCHEDULER_FACTS
     | {"scheduler.wire", "scheduler.core.submission", "thermos", "thermos.config", "thermos.generated"},
