@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -116,6 +117,19 @@ def test_a_damaged_backup_is_refused(store: Store, tmp_path: Path) -> None:
     content = bytearray((tmp_path / "backup").read_bytes())
     for page in range(5, len(content) // 4096):
         content[page * 4096 : page * 4096 + 8] = b"\xff" * 8
+    (tmp_path / "backup").write_bytes(content)
+    with pytest.raises(StoreError, match="damaged"):
+        read_backup(str(tmp_path / "backup"))
+
+
+def test_damage_is_found_where_nothing_is_read(store: Store, tmp_path: Path) -> None:
+    store.commit([PutTask(task("t"))])
+    store.backup(str(tmp_path / "backup"))
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "backup")) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'tasks_by_config'").fetchone()
+    content = bytearray((tmp_path / "backup").read_bytes())
+    content[(page - 1) * 4096 : (page - 1) * 4096 + 8] = b"\xff" * 8
     (tmp_path / "backup").write_bytes(content)
     with pytest.raises(StoreError, match="damaged"):
         read_backup(str(tmp_path / "backup"))

@@ -11,7 +11,9 @@ from typing import IO
 
 import pytest
 
+from scheduler.core.changes import DropTask
 from scheduler.core.state import State
+from scheduler.store.interface import Fenced
 from tests.scheduler.store.conftest import Place
 from tests.scheduler.store.values import state_of
 from tests.support.box import until
@@ -100,4 +102,26 @@ def test_of_several_that_lead_only_the_last_writes(place: Place, tmp_path: Path)
         numbers = acknowledged(path)
         assert len(numbers) == EACH
         assert {state.tasks[f"t-{number}"].host for number in numbers} == {name}
-    assert any("fenced" in path.read_text() for path in paths.values()), "they never met"
+
+
+def test_two_processes_take_the_lead_from_each_other(place: Place, tmp_path: Path) -> None:
+    store = place.open()
+    path = tmp_path / "writer"
+    with open(path, "wb") as said:
+        writer = start(place, "writer", 1_000_000, said)
+    try:
+        go(writer)
+        until(lambda: len(acknowledged(path)) >= 3, "it commits")
+        store.lead()
+        until(lambda: "fenced" in path.read_text(), "it is fenced")
+        # It leads again by itself, and then it is our turn to be refused.
+        behind = len(acknowledged(path))
+        until(lambda: len(acknowledged(path)) > behind, "it commits again")
+        with pytest.raises(Fenced):
+            store.commit([DropTask("t-1")])
+    finally:
+        writer.kill()
+        writer.wait(30)
+    numbers = acknowledged(path)
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert check(state_of(store.load())) in (numbers[-1], numbers[-1] + 1)
