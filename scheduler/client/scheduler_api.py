@@ -20,6 +20,7 @@ from scheduler.client.transport import NotSent, Transport, Unanswered
 from scheduler.client.world import World, say
 from scheduler.wire import thrift
 from thermos.formats import aurora_api as api
+from thermos.formats.assigned_task import JobKey
 from thermos.formats.aurora_api import ResponseCode, ScheduleStatus, Service
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class Scheduler:
 
     def tasks(
         self,
-        job: Any,
+        job: JobKey,
         instances: Iterable[int] | None = None,
         statuses: Iterable[ScheduleStatus] | None = None,
         code: ExitCode = ExitCode.API_ERROR,
@@ -119,7 +120,7 @@ class Scheduler:
             raise NetworkError(f"{self.url()}: the scheduler's answer to {method} lacks its result")
         return found
 
-    def pending_reasons(self, job: Any) -> Mapping[str, str]:
+    def pending_reasons(self, job: JobKey) -> Mapping[str, str]:
         """Why tasks of a job wait, by task id; nothing where the scheduler does not say."""
         response = self.call("getPendingReason", query=api.TaskQuery(job_keys=(job,)))
         result = response.result.get_pending_reason_result if response.result is not None else None

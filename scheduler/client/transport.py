@@ -7,7 +7,6 @@ port. Credentials come from ``~/.netrc``, as with requests in the original.
 
 from __future__ import annotations
 
-import warnings
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
@@ -71,21 +70,16 @@ class Transport:
         self._session.close()
 
     def _post_once(self, url: str, body: bytes) -> requests.Response:
-        # For the caller requests and urllib3 speak of a server that is gone in many ways; two of them matter.
         host = urlsplit(url).hostname or ""
         headers = {**self._headers, "Host": f"[{host}]" if ":" in host else host}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return self._session.post(
-                    url, data=body, headers=headers, timeout=self._timeouts_s, allow_redirects=False
-                )
+            return self._session.post(url, data=body, headers=headers, timeout=self._timeouts_s, allow_redirects=False)
         except ConnectTimeout:
             raise NotSent(f"{url}: no connection within {self._timeouts_s[0]:g} s") from None
         except RequestException as error:
             if isinstance(error, ValueError):  # no URL at all
                 raise NetworkError(f"{url}: {error}") from None
-            reason = _reason(error)
+            reason = _reason(error)  # of the many ways to fail, these two were before anything was sent
             if isinstance(reason, NameResolutionError):
                 raise NotSent(f"{url}: the name of the host is not known") from None
             if isinstance(reason, NewConnectionError):

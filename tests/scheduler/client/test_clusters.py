@@ -37,7 +37,7 @@ def test_servers_of_zookeeper() -> None:
 @pytest.mark.parametrize(
     "text, said",
     [
-        ('[\n{"name": "a"},\n]', "f line 3: is no JSON"),
+        ('[\n{"name": "a"},\n{"name" 1}]', "f line 3: is no JSON"),
         ("[1]", "f: entry 0 is no object"),
         ('"x"', "f: must be a list of objects, or an object of objects by name"),
         ('{"a": 1}', "f: must be a list of objects"),
