@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -207,11 +207,15 @@ class Service:
         if self._backups is None:
             return
         interval_s = self.options["backup_interval"]
+        counts = {"scheduler_backup_success": 0, "scheduler_backup_failed": 0}
+        program.more_metrics.append(lambda: dict(counts))
         while not over.wait(min(_BACKUP_LOOK_S, interval_s)):
             if is_due(self._backups.names(), int(time.time() * 1000), interval_s):
                 try:
                     log.info("backup %s made", program.backup())
+                    counts["scheduler_backup_success"] += 1
                 except (StoreError, TimeoutError) as error:
+                    counts["scheduler_backup_failed"] += 1
                     log.error("no backup could be made: %s", error)
 
     # -- Mesos ---------------------------------------------------------------------------------------------------------
@@ -242,11 +246,7 @@ class Service:
             stats_url_prefix=options["stats_url_prefix"],
             security=_security(path) if path is not None else None,
             is_auth_required_for_reads=options["require_auth_for_reads"],
-            more_metrics=self._process_metrics,
         )
-
-    def _process_metrics(self) -> Mapping[str, float]:
-        return {}
 
 
 def _security(path: str) -> Security:

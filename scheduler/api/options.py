@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from scheduler.api.backend import View
 from scheduler.api.security import Security
@@ -21,9 +21,16 @@ class Look(Protocol):
     def __call__(self, at: Callable[[View], T], /) -> T: ...
 
 
-#: HTML for people: (path, query, look) → a page, or None where there is none. Called on a thread of the server; only
-#: what it hands to *look* runs on the thread that owns the state, and should do no more than pick out values.
-Pages = Callable[[str, Mapping[str, str], Look], "str | None"]
+class Shown(NamedTuple):
+    """A page for people; one with status 404 says what is not there."""
+
+    html: str
+    status: int = 200
+
+
+#: HTML for people: (path, query, look) → a page, or None where there can be none. Called on a thread of the server;
+#: only what it hands to *look* runs on the thread that owns the state, and should do no more than pick out values.
+Pages = Callable[[str, Mapping[str, str], Look], Shown | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +45,3 @@ class ApiOptions:
     is_auth_required_for_reads: bool = False
     max_body_bytes: int = MAX_BODY_BYTES
     pages: Pages | None = None
-    #: Of processes and the program: name → number, for ``/vars``.
-    more_metrics: Callable[[], Mapping[str, Any]] | None = None
