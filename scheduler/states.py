@@ -50,8 +50,9 @@ MOVES: Final = MappingProxyType({
     _S.RESTARTING: _WHILE_BEING_REPLACED,
     _S.DRAINING: _WHILE_BEING_REPLACED,
     _S.KILLING: frozenset({None, _S.PARTITIONED}) | _ENDS,
+    # KILLED is ours: a task whose policy keeps it, killed by others while its agent was away, would stay so for good.
     _S.PARTITIONED: frozenset({
-        _S.LOST, _S.FAILED, _S.FINISHED, _S.RUNNING, _S.ASSIGNED, _S.STARTING, _S.RESTARTING, _S.DRAINING,
+        _S.LOST, _S.FAILED, _S.FINISHED, _S.KILLED, _S.RUNNING, _S.ASSIGNED, _S.STARTING, _S.RESTARTING, _S.DRAINING,
         _S.PREEMPTING, _S.KILLING,
     }),
     _S.FINISHED: frozenset({None}),

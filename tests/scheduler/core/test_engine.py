@@ -296,18 +296,24 @@ def test_a_lost_agent_gives_no_more_offers() -> None:
     assert world.launched() == []
 
 
-def test_a_partitioned_task_is_replaced_at_once_unless_its_policy_waits() -> None:
+def test_a_partitioned_task_is_replaced_at_once() -> None:
     world = World()
     (task,) = world.run()
     world.pass_s(600)
     world.status(task, "UNREACHABLE")
     world.pass_s(0.1)
     assert world.statuses() == ["LOST", "PENDING"]
-    patient = JobKey("www", "prod", "patient")
-    (other,) = world.run(patient, partition_policy=PartitionPolicy(True, 60))
-    world.status(other, "UNREACHABLE")
+
+
+def test_a_partition_is_waited_out_as_its_policy_says() -> None:
+    world = World()
+    (task,) = world.run(partition_policy=PartitionPolicy(True, 60))
+    world.status(task, "UNREACHABLE")
     world.pass_s(59)
-    assert world.statuses(patient) == ["PARTITIONED"]
-    world.status(other, "RUNNING")
+    assert world.statuses() == ["PARTITIONED"]
+    world.status(task, "RUNNING")
     world.pass_s(100)
-    assert world.statuses(patient) == ["RUNNING"]
+    assert world.statuses() == ["RUNNING"]
+    world.status(task, "UNREACHABLE")
+    world.pass_s(61)
+    assert world.statuses() == ["LOST", "PENDING"]

@@ -201,6 +201,7 @@ def test_killed_while_partitioned() -> None:
 def test_a_service_that_finished_behind_a_partition_runs_again() -> None:
     """Aurora forgets it."""
     assert after(S.PENDING, S.RUNNING, S.PARTITIONED, S.FINISHED, of=SERVICE) == "saved reschedule"
+    assert after(S.PENDING, S.RUNNING, S.PARTITIONED, S.KILLED, of=ONCE) == "saved reschedule"
     assert after(S.PENDING, S.RUNNING, S.PARTITIONED, S.FINISHED, of=ONCE) == "saved"
 
 
