@@ -34,7 +34,7 @@ def framework(cluster: Mesos) -> Iterator[Scheduler]:
         yield made
 
 
-def strike(task: Task, victims: set[str]) -> None:
+def strike(cluster: Mesos, task: Task, victims: set[str]) -> None:
     """Kill *victims* in one go, those that could react first."""
     executor, runner = task.executor_pid(), task.record().statuses[-1].runner_pid
     if "executor" in victims:
@@ -42,7 +42,7 @@ def strike(task: Task, victims: set[str]) -> None:
     if "runner" in victims:
         os.kill(runner, signal.SIGKILL)
     if "agent" in victims:
-        task.cluster.kill()
+        cluster.kill()
 
 
 @pytest.mark.parametrize("victims", EVERY_SET, ids="+".join)
@@ -51,7 +51,7 @@ def test_while_it_runs(victims: set[str], cluster: Mesos, framework: Scheduler) 
     task.until("TASK_RUNNING")
     until(lambda: with_words(task.word), "it runs")
     runner = task.record().statuses[-1].runner_pid
-    strike(task, victims)
+    strike(cluster, task, victims)
     if "executor" in victims:
         until(lambda: not with_words(task.word), "its processes end with the executor")
     if "agent" in victims:
@@ -80,7 +80,7 @@ def test_while_it_is_being_killed(victims: set[str], cluster: Mesos, framework: 
     framework.kill("t")
     finalizing, go = task.sandbox / "sandbox/finalizing", task.sandbox / "sandbox/go"
     until(finalizing.exists, "the finalizer runs")
-    strike(task, victims)
+    strike(cluster, task, victims)
     go.touch()
     if "agent" in victims:
         cluster.start()
