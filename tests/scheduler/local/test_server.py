@@ -17,7 +17,8 @@ from typing import Final
 import pytest
 
 from detectors.roots import MesosPathDetector
-from scheduler.local.server import machine, start_local
+from scheduler.local.machine import machine
+from scheduler.local.server import start_local
 from scheduler.local.store import CannotOpen
 from tests.support.box import until, with_words
 from tests.support.executor import Task
