@@ -16,6 +16,7 @@ from scheduler.client import leader
 from scheduler.client.clusters import Cluster
 from scheduler.client.errors import ApiError, ClientError, InvalidConfiguration, NetworkError, TimedOut
 from scheduler.client.exit_codes import ExitCode
+from scheduler.client.printing import clean
 from scheduler.client.transport import NotSent, Transport, Unanswered
 from scheduler.client.world import World, say
 from scheduler.wire import thrift
@@ -86,10 +87,12 @@ class Scheduler:
     def ask(
         self, method: str, heading: str = "", code: ExitCode = ExitCode.API_ERROR, **arguments: Any
     ) -> api.Response:
-        """As `call`, of an answer that is OK. Raises ApiError with *heading* and the scheduler's words, else."""
+        """As `call`, of an answer that is OK; its words go to stderr. Raises ApiError with *heading* and the words, else."""
         response = self.call(method, **arguments)
         if response.response_code is not ResponseCode.OK:
             raise ApiError(refusal(response, heading or f"The scheduler refused {method}"), code)
+        for message in messages(response):
+            say(f"Message from scheduler: {clean(message)}")
         return response
 
     def tasks(
@@ -188,7 +191,7 @@ def messages(response: api.Response) -> list[str]:
 
 def refusal(response: api.Response, heading: str) -> str:
     """*heading* and the scheduler's words below it, indented."""
-    words = messages(response) or [str(response.response_code)]
+    words = [clean(message) for message in messages(response)] or [str(response.response_code)]
     if response.response_code is ResponseCode.JOB_UPDATING_ERROR:
         words.append("wait for the update to end, or abort it with `aurora update abort`, then try again")
     return "\n\t".join([heading.rstrip(":") + ":", *words])

@@ -25,7 +25,7 @@ def _do(method: str, done: str, args: argparse.Namespace, session: Session) -> i
     if args.json:
         print_json({"cluster": args.cluster, "messages": words})
     else:
-        say(". ".join([done, *words]))
+        say(done)
     return ExitCode.OK
 
 

@@ -138,7 +138,7 @@ def execute_prune(args: argparse.Namespace, session: Session) -> int:
     if args.json:
         print_json({"cluster": args.cluster, "messages": words})
     else:
-        say(". ".join(["Tasks pruned", *words]))
+        say("Tasks pruned")
     return ExitCode.OK
 
 

@@ -19,6 +19,7 @@ from scheduler.client.keys import JobRef
 from scheduler.client.printing import print_json
 from scheduler.client.session import Session
 from scheduler.client.verb import Verb
+from scheduler.states import ACTIVE
 from scheduler.wire.plain_json import plain
 from thermos.formats import aurora_api as api
 from thermos.formats.assigned_task import TaskConfig
@@ -60,7 +61,11 @@ def execute(args: argparse.Namespace, session: Session) -> int:
         description=description,
     ).task_config
     if found.cron_schedule is not None:
-        tasks = finding.active_tasks(scheduler, other)
+        # With configurations: what the executors are given is to be compared.
+        query = api.TaskQuery(job_keys=(other.key,), statuses=tuple(sorted(ACTIVE)))
+        tasks = scheduler.result(
+            "getTasksStatus", "schedule_status_result", code=ExitCode.INVALID_PARAMETER, query=query
+        ).tasks
         if not tasks:
             raise finding.no_such_job(scheduler, other, f"No tasks found for job {other}")
         remote = [task.assigned_task.task for task in tasks if task.assigned_task is not None]

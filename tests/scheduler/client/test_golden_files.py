@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.states import ScheduleStatus
-from tests.support.aurora_client import Client, Server, by_method, server
+from tests.support.aurora_client import Client, Sent, Server, by_method, server
 from thermos.formats import aurora_api as api
 from thermos.formats.assigned_task import AssignedTask, TaskConfig
 
@@ -142,3 +142,29 @@ def test_raw(client: Client, scheduler: Server) -> None:
     done = client.aurora("job", "inspect", "example/lighthouse/prod/beacon", path, "--raw")
     assert done.out.startswith("JobConfiguration(cronSchedule=None, cronCollisionPolicy=KILL_EXISTING, taskConfig=")
     assert "JobKey(role='lighthouse', environment='prod', name='beacon')" in done.out
+
+
+def test_diff_of_a_cron_job(client: Client) -> None:
+    """Compared with what runs, configurations included; the original failed over the name of an attribute."""
+    path = str(JOBS / "06-cron-pair" / "config.aurora")
+    key = "example/janitor/prod/sweep_floors"
+    sent: list[TaskConfig] = []
+
+    def populated(call: Sent) -> api.Result:
+        config = call.arguments["description"].task_config
+        sent.append(config)
+        return api.Result(populate_job_result=api.PopulateJobResult(config))
+
+    def running(call: Sent) -> api.Result:
+        old = sent[-1]._replace(priority=7)
+        task = TASK._replace(assigned_task=AssignedTask("t", None, None, old, None, 0))
+        return api.Result(schedule_status_result=api.ScheduleStatusResult((task,)))
+
+    answers = {"getTierConfigs": TIERS, "populateJobConfig": populated, "getTasksStatus": running}
+    with server(by_method(answers)) as made:
+        (client.path / "clusters.json").write_text(json.dumps([{"name": "example", "scheduler_uri": made.url}]))
+        done = client.aurora("job", "diff", key, path)
+        assert done.code == 0, done.err
+        changed = [line for line in done.out.splitlines() if line[:1] in "<>"]
+        assert changed == ['<   "priority": 7,', '>   "priority": 0,']
+        assert json.loads(client.aurora("job", "diff", key, path, "--json").out)["is_changed"] is True

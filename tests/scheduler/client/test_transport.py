@@ -227,3 +227,12 @@ def test_a_way_of_logging_in_that_is_unknown(client: Client) -> None:
     done = client.aurora(*READ)
     assert done.code == 3
     assert "auth_mechanism 'KERBEROS' is not known here" in done.err
+
+
+def test_words_with_a_good_answer(client: Client) -> None:
+    """They go to stderr, with what a terminal would act on made harmless."""
+    with server(answers(ok(None, "No tasks to kill.\x1b[31m"))) as scheduler:
+        client.cluster(scheduler_uri=scheduler.url)
+        done = client.aurora(*CHANGE)
+    assert (done.code, done.out) == (0, "Job killall succeeded\n")
+    assert "Message from scheduler: No tasks to kill.\\x1b[31m\n" in done.err
