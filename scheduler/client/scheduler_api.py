@@ -87,7 +87,7 @@ class Scheduler:
     def ask(
         self, method: str, heading: str = "", code: ExitCode = ExitCode.API_ERROR, **arguments: Any
     ) -> api.Response:
-        """As `call`, of an answer that is OK; its words go to stderr. Raises ApiError with *heading* and the words, else."""
+        """As `call`, of an answer that is OK; its words go to stderr. Else raises ApiError: *heading* and its words."""
         response = self.call(method, **arguments)
         if response.response_code is not ResponseCode.OK:
             raise ApiError(refusal(response, heading or f"The scheduler refused {method}"), code)
