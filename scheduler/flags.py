@@ -98,6 +98,12 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             Flag("shiro_ini_path", str, None, "users, roles and permissions; without it everybody may do everything"),
             Flag("require_auth_for_reads", truth, False, "pages and reading methods want a user, too"),
             Flag("stats_url_prefix", str, "", "where clients are told that statistics are"),
+            Flag(
+                "task_page_url",
+                str,
+                "http://{host}:1338/task/{task_id}",
+                "a task's page on its agent, to which ours lead: with {host}, {task_id}, {agent_id}, {framework_id}",
+            ),
         ),
         "what it keeps": (
             Flag("store", str, "aurora-scheduler.db", "a file, or postgresql://… for schedulers on two hosts"),

@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     bring = commands.add_parser("import", help="take over what Aurora's scheduler kept, from a backup of it")
     bring.add_argument("backup", help="the backup's file")
     bring.add_argument("--dry-run", action="store_true", help="say what is in it, and change nothing")
+    bring.add_argument("--force", action="store_true", help="take over what can be, though something cannot")
     bring.add_argument("--store", default=argparse.SUPPRESS, help="what is to hold it; must be empty or new")
     again = commands.add_parser("restore", help="make a backup of ours the store again")
     again.add_argument("backup", help="the backup's file")
@@ -115,7 +116,7 @@ def _run_local(args: argparse.Namespace) -> int:
     directory.mkdir(parents=True, exist_ok=True)
     mesos = start_local(directory / "mesos")
     try:
-        more = {**program.defaults(directory), "mesos_master_address": mesos.url.removeprefix("http://")}
+        more = program.defaults(directory, mesos.url)
 
         def began(url: str) -> None:
             program.write_clusters(directory, url, str(directory / "mesos"))

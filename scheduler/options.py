@@ -13,6 +13,7 @@ from scheduler.core.settings import Settings
 from scheduler.core.tiers import parse_tier_config
 from scheduler.flags import FLAGS, truth
 from scheduler.mesos.executors import ExecutorsInvalid, executor_settings_from_flags, parse_custom_executor_config
+from scheduler.pages.paths import PLACEHOLDERS, unknown_placeholders
 from thermos.errors import ExitCode, ThermosError
 
 
@@ -118,7 +119,10 @@ def options_of(args: argparse.Namespace, hostname: str, defaults: Mapping[str, A
             is_given = value is not flag.default and value != flag.default
             values[flag.name] = value if is_given or not defaults else defaults.get(flag.name, value)
     values["hostname"] = values["hostname"] or hostname
-    problems = []
+    problems = [
+        f"task_page_url: there is no {{{name}}}, only {', '.join(f'{{{known}}}' for known in PLACEHOLDERS)}"
+        for name in unknown_placeholders(values["task_page_url"])
+    ]
     if not args.local and values["mesos_master_address"] is None:
         problems.append("-mesos_master_address is missing (or use --local, on one machine without a cluster)")
     if not args.local and not values["thermos_executor_path"] and not values["custom_executor_config"]:

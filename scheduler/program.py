@@ -135,6 +135,7 @@ class Program:
         self._queue: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._mesos: Mesos | None = None
         self._retry_disk_at_s: float | None = None
+        self._leading_since_ms = int(wall() * 1000)
         self.commits = 0
         self.commit_s = 0.0
         #: More figures, of whoever has them: name → number.
@@ -162,10 +163,10 @@ class Program:
         return self._leader()
 
     def backup(self) -> str:
-        return self._do(self._backup)
+        return self._backup()
 
     def backups(self) -> tuple[str, ...]:
-        return self._do(self._backups)
+        return self._backups()
 
     def snapshot(self) -> None:
         self._do(self._store.compact)
@@ -329,6 +330,8 @@ class Program:
             metrics=_Lazily(self._metrics),
             wall_ms=int(self._wall() * 1000),
             groups=self.engine.groups.groups,
+            holds=self.engine.held,
+            leading_since_ms=self._leading_since_ms,
         )
 
     def _metrics(self) -> Mapping[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import queue
 import random
@@ -30,6 +31,7 @@ from scheduler.mesos.election import Election, ElectionEvent, Endpoint, Lost, di
 from scheduler.mesos.finder import finder_of
 from scheduler.mesos.task_info import accept_of
 from scheduler.options import Options, OptionsInvalid
+from scheduler.pages.site import Site
 from scheduler.program import Ended, Mesos, Program
 from scheduler.store.backups import Backups, is_due
 from scheduler.store.interface import Store, StoreError
@@ -119,7 +121,7 @@ class Service:
         """Serve, wait to lead, lead; gives the exit code when that is over."""
         options = self.options
         credential_of(options)  # a file that cannot be used is said before anything is begun
-        store = open_store(options["store"])
+        store = open_store(options["store"], options["backup_dir"])
         with contextlib.ExitStack() as stack:
             stack.callback(store.close)
             tls = (options["tls_cert"], options["tls_key"]) if options["tls_cert"] else None
@@ -171,8 +173,12 @@ class Service:
         began_s = time.monotonic()
         epoch = store.lead()
         state = State()
-        for change in store.load():
-            state.apply(change)
+        gc.disable()  # it would look at a hundred thousand tasks again and again, of which none is garbage
+        try:
+            for change in store.load():
+                state.apply(change)
+        finally:
+            gc.enable()
         log.info("leading (epoch %d), %d tasks loaded in %.2f s", epoch, len(state.tasks), time.monotonic() - began_s)
         engine = Engine(settings, lambda: str(uuid.uuid4()), random.random, state)
         program = Program(
@@ -182,14 +188,14 @@ class Service:
             self._accept,
             leader=self.leader,
             leads=self._election.leads if self._election is not None else None,
-            backup=lambda: self._backups_of().take(store, int(time.time() * 1000)),
+            backup=lambda: self._take_backup(store),
             backups=lambda: self._backups_of().names(),
         )
         self._program = program
         if not self._ends.empty():
             return self._ends.get() or Ended(ExitCode.OK, "it was asked to end")
         over = threading.Event()
-        keeper = threading.Thread(target=self._keep_backups, args=(program, over), name="backups", daemon=True)
+        keeper = threading.Thread(target=self._keep_backups, args=(store, program, over), name="backups", daemon=True)
         keeper.start()
         try:
             return program.run()
@@ -202,8 +208,11 @@ class Service:
             raise StoreError("no backup directory is set: start the scheduler with -backup_dir")
         return self._backups
 
-    def _keep_backups(self, program: Program, over: threading.Event) -> None:
-        """Every hour a backup, made by the loop's thread, between two decisions."""
+    def _take_backup(self, store: Store) -> str:
+        return self._backups_of().take(store, int(time.time() * 1000))
+
+    def _keep_backups(self, store: Store, program: Program, over: threading.Event) -> None:
+        """Every hour a backup; it has a connection of its own and holds up no decision."""
         if self._backups is None:
             return
         interval_s = self.options["backup_interval"]
@@ -212,9 +221,9 @@ class Service:
         while not over.wait(min(_BACKUP_LOOK_S, interval_s)):
             if is_due(self._backups.names(), int(time.time() * 1000), interval_s):
                 try:
-                    log.info("backup %s made", program.backup())
+                    log.info("backup %s made", self._take_backup(store))
                     counts["scheduler_backup_success"] += 1
-                except (StoreError, TimeoutError) as error:
+                except StoreError as error:
                     counts["scheduler_backup_failed"] += 1
                     log.error("no backup could be made: %s", error)
 
@@ -246,6 +255,7 @@ class Service:
             stats_url_prefix=options["stats_url_prefix"],
             security=_security(path) if path is not None else None,
             is_auth_required_for_reads=options["require_auth_for_reads"],
+            pages=Site(options["task_page_url"]),
         )
 
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
 from scheduler.api import endpoints, json_api, leading, thrift_api
-from scheduler.api.answers import html, words
+from scheduler.api.answers import html, packed, words
 from scheduler.api.backend import Backend
 from scheduler.api.counting import Counts
 from scheduler.api.failures import HttpFailure
@@ -135,7 +135,7 @@ class _App:
         found = pages(request.path, request.args, self._backend.look) if pages is not None else None
         if found is None:
             raise HttpFailure(404, "there is no such page")
-        return html(found)
+        return packed(request, html(found.html, found.status))
 
     def _user(self, request: Request) -> User | None:
         """Who proved to be a user; None: nobody tried, or they did not."""

@@ -31,6 +31,10 @@ class View(NamedTuple):
     wall_ms: int
     #: Tasks that wait, by their configuration's digest.
     groups: Mapping[str, Group] = MappingProxyType({})
+    #: Why nothing new is launched at all, for people.
+    holds: tuple[str, ...] = ()
+    #: Since when this scheduler leads, wall time; None: it does not.
+    leading_since_ms: int | None = None
 
 
 class Leader(NamedTuple):

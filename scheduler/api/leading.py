@@ -12,8 +12,8 @@ from scheduler.api.backend import Leader
 
 #: First names of paths that only the leader answers (Aurora's ``LeaderRedirectFilter``).
 LEADERS: Final = frozenset({
-    "api", "apibeta", "agents", "cron", "maintenance", "mname", "offers", "pendingtasks", "quotas", "slaves", "state",
-    "tiers", "utilization", "scheduler", "updates", "structdump", "",
+    "api", "apibeta", "agents", "cluster", "cron", "maintenance", "mname", "offers", "pendingtasks", "quotas", "slaves",
+    "state", "tiers", "utilization", "scheduler", "updates", "structdump", "",
 })  # fmt: skip
 BYPASS: Final = "Bypass-Leader-Redirect"
 

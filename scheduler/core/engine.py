@@ -255,6 +255,12 @@ class Engine:
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Why nothing new is launched at all, for people."""
+        refused = () if self.master_error is None else (f"Mesos refuses this scheduler: {self.master_error}",)
+        return (*refused, *self.holds.values())
+
     def pending_reasons(self) -> Mapping[str, str]:
         """Why each task waits that does, for people."""
         found = {

@@ -1,4 +1,5 @@
-"""Sandboxes over HTTP, as an agent of Mesos shows them: ``/files/browse``, ``read`` and ``download``.
+"""Sandboxes over HTTP, as an agent of Mesos shows them: ``/files/browse``, ``read`` and ``download``; and, of our own,
+``/files/show/AGENT/FRAMEWORK/EXECUTOR/FILE``, which a browser opens: pages that tasks' executors write.
 
 Only what lies in the agent's work directory is shown, to its owner, and no link is followed out of it. Source:
 mesos/src/files/files.cpp.
@@ -23,6 +24,10 @@ MAX_READ_BYTES: Final = 16 * os.sysconf("SC_PAGESIZE")
 #: Of one download, which is held in memory.
 MAX_DOWNLOAD_BYTES: Final = 256 << 20
 _JSON: Final = "application/json"
+#: Below the agent's work directory; mesos/src/slave/paths.cpp.
+_RUN: Final = "{}/frameworks/{}/executors/{}/runs/latest"
+#: What a sandbox holds may be anybody's: it is shown like a page from elsewhere, which may call nothing here.
+_APART: Final = ("Content-Security-Policy", "sandbox allow-scripts allow-popups")
 
 
 def serve(exchange: Exchange, verb: str, root: Path) -> None:
@@ -48,6 +53,34 @@ def serve(exchange: Exchange, verb: str, root: Path) -> None:
             _download(exchange, path)
     except OSError as error:
         exchange.answer(500, f"{asked}: {error.strerror}\n")
+
+
+def show(exchange: Exchange, asked: str, root: Path) -> None:
+    """A file of an executor's newest sandbox, for a browser: HTML as such, all else as text."""
+    *names, below = asked.split("/", 3) if asked.count("/") > 2 else ("", "")
+    run = Path(os.path.realpath(root / _RUN.format(*names))) if not {"", ".", ".."} & {*names} else None
+    path = Path(os.path.realpath(run / below)) if run is not None else None
+    if path is not None and path.is_dir():
+        path = Path(os.path.realpath(path / "index.html"))
+    # No link leads out of the sandbox, nor the sandbox's own out of the agent's directory.
+    if run is None or path is None or not run.is_relative_to(os.path.realpath(root)) or not path.is_relative_to(run):
+        exchange.answer(404)
+        return
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            exchange.answer(404)
+        elif exchange.request.uid not in (0, os.geteuid(), status.st_uid):
+            exchange.answer(403, "This is another user's.\n")
+        elif status.st_size > MAX_DOWNLOAD_BYTES:
+            exchange.answer(400, f"This is more than {MAX_DOWNLOAD_BYTES} bytes: look at {path} itself.\n")
+        else:
+            kind = "text/html" if path.suffix == ".html" else "text/plain"
+            exchange.answer(
+                200, path.read_bytes(), f"{kind}; charset=utf-8", [_APART, ("X-Content-Type-Options", "nosniff")]
+            )
+    except OSError:
+        exchange.answer(404, "There is no such file, or not yet.\n")
 
 
 def _answer_json(exchange: Exchange, value: object) -> None:

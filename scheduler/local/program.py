@@ -14,9 +14,13 @@ CLUSTER: Final = "local"
 _EXECUTOR: Final = "thermos_executor"
 
 
-def defaults(directory: Path) -> dict[str, Any]:
-    """The flags of a scheduler that lives in *directory*, by name; what the command line says goes before them."""
+def defaults(directory: Path, mesos_url: str) -> dict[str, Any]:
+    """The flags of a scheduler that lives in *directory*, with its Mesos at *mesos_url*, by name; what the command line
+    says goes before them."""
     return {
+        "mesos_master_address": mesos_url.removeprefix("http://"),
+        # The executor keeps its task's page in the sandbox, and our Mesos shows that.
+        "task_page_url": f"{mesos_url}/files/show/{{agent_id}}/{{framework_id}}/thermos-{{task_id}}/",
         "cluster_name": CLUSTER,
         "hostname": "127.0.0.1",
         "store": str(directory / "scheduler.db"),

@@ -217,6 +217,8 @@ class Local:
         elif path in ("/maintenance/schedule", "/master/maintenance/schedule") and request.method == "POST":
             if _is_ours(exchange):
                 self._plan(exchange)
+        elif path.startswith("/files/show/"):
+            files.show(exchange, path.removeprefix("/files/show/"), self.work_dir / "slaves")
         elif path.startswith("/files/") and path.removeprefix("/files/") in ("browse", "read", "download"):
             files.serve(exchange, path.removeprefix("/files/"), self.work_dir / "slaves")
         else:

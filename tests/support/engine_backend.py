@@ -86,7 +86,7 @@ class EngineBackend:
             return at(
                 View(
                     engine.state, engine.offers, engine.settings, engine.pending_reasons(), engine.metrics(),
-                    self.wall_ms, engine.groups.groups,
+                    self.wall_ms, engine.groups.groups, engine.held, NOW_MS,
                 )
             )  # fmt: skip
 

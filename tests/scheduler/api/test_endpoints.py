@@ -12,7 +12,7 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
 from scheduler.api.app import ApiOptions, create_app
-from scheduler.api.options import Look
+from scheduler.api.options import Look, Shown
 from scheduler.core.changes import PutCronJob, PutHost, PutTask
 from scheduler.model import Host, JobKey, Mode
 from scheduler.states import ScheduleStatus
@@ -271,23 +271,27 @@ def test_mname_that_leads_nowhere(site: Site, path: str, status: int) -> None:
 
 
 def test_pages() -> None:
-    def pages(path: str, query: Mapping[str, str], look: Look) -> str | None:
-        if path != "/scheduler/wéb":
+    def pages(path: str, query: Mapping[str, str], look: Look) -> Shown | None:
+        if path == "/other":
             return None
-        return f"<p>{look(lambda view: len(view.state.tasks))} {query.get('q')}"
+        if path != "/scheduler/wéb":
+            return Shown("<p>no", 404)
+        return Shown(f"<p>{look(lambda view: len(view.state.tasks))} {query.get('q')}")
 
     site = Site(pages=pages)
     answer = site.http.get("/scheduler/w%C3%A9b?q=a")
     assert (answer.text, answer.mimetype) == ("<p>0 a", "text/html")
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
-    assert site.http.get("/scheduler/other").status_code == 404
+    assert site.http.get("/other").status_code == 404
+    missing = site.http.get("/scheduler/other")
+    assert (missing.status_code, missing.mimetype, missing.text) == (404, "text/html", "<p>no")
     first = site.http.get("/")
     assert (first.status_code, first.headers["Location"]) == (303, "/scheduler")
     assert site.http.post("/scheduler/w%C3%A9b").status_code == 405
 
 
 def test_a_page_that_fails(caplog: pytest.LogCaptureFixture) -> None:
-    def pages(path: str, query: Mapping[str, str], look: Look) -> str | None:
+    def pages(path: str, query: Mapping[str, str], look: Look) -> Shown | None:
         raise RuntimeError("secret")
 
     site = Site(pages=pages)

@@ -1,0 +1,340 @@
+"""What a page of the scheduler shows: one frozen dataclass for each page, and the parts they are made of.
+
+As in :mod:`observer_static.pages`: a field is a promise to whoever writes a template, with a meaning, a unit, and None
+for "unknown"; nothing else reaches a template. ``docs/reference/scheduler-pages.md`` is generated from here.
+
+``*_s`` that say "when" are epoch seconds of wall time, those that say "how long" are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from observer_static.pages import Link, Notice, Port, Stamp, doc
+
+__all__ = ["Link", "Notice", "Port", "Stamp"]
+
+
+# -- Parts ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """So much of everything."""
+
+    cpu: float = field(metadata=doc("Processor cores."))
+    ram_bytes: int = field(metadata=doc("Memory."))
+    disk_bytes: int = field(metadata=doc("Disk."))
+    gpus: int = field(default=0, metadata=doc("GPUs."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateCount:
+    """How many instances or tasks are in one state."""
+
+    state: str = field(metadata=doc("A state, for example `RUNNING`."))
+    count: int = field(metadata=doc("How many are in it."))
+    href: str | None = field(metadata=doc("Page that shows only those; None: there is none."))
+    is_chosen: bool = field(default=False, metadata=doc("Whether this page shows only those."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paging:
+    """Which part of a list stands on a page."""
+
+    first: int = field(metadata=doc("Number of the first that is shown; 0: none is."))
+    last: int = field(metadata=doc("Number of the last that is shown."))
+    total: int = field(metadata=doc("How many there are."))
+    back_href: str | None = field(metadata=doc("Page of those before; None: these are the first."))
+    on_href: str | None = field(metadata=doc("Page of those that follow; None: these are the last."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labeled:
+    """A name and what it stands for."""
+
+    name: str = field(metadata=doc("The name."))
+    value: str = field(metadata=doc("Its value, or several with commas between them."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobName:
+    """A job, with where its parts lead."""
+
+    role: str = field(metadata=doc("Role."))
+    environment: str = field(metadata=doc("Environment."))
+    name: str = field(metadata=doc("Name."))
+    role_href: str = field(metadata=doc("Page of the role's jobs."))
+    environment_href: str = field(metadata=doc("Page of the role's jobs in this environment."))
+    href: str = field(metadata=doc("Page of the job."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleRow:
+    """One role in the list of all."""
+
+    name: str = field(metadata=doc("Role."))
+    href: str = field(metadata=doc("Page of its jobs."))
+    jobs: int = field(metadata=doc("Jobs of which tasks are known, or that run by the clock."))
+    active: int = field(metadata=doc("Tasks on an agent, as far as is known."))
+    pending: int = field(metadata=doc("Tasks that wait for a place, or to be tried again."))
+    failed: int = field(metadata=doc("Tasks that failed or were lost, of those that are still remembered."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a task ended badly."""
+
+    at_s: float = field(metadata=doc("When."))
+    state: str = field(metadata=doc("`FAILED` or `LOST`."))
+    message: str | None = field(metadata=doc("What was said about it; None: nothing."))
+    instance: int = field(metadata=doc("Number of the instance."))
+    href: str = field(metadata=doc("Page of that instance."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """One job in the list of a role's."""
+
+    job: JobName = field(metadata=doc("Its name."))
+    kind: str = field(metadata=doc("`service`, `batch` or `cron`."))
+    tier: str = field(metadata=doc("Tier of its newest configuration; empty: none is set."))
+    states: tuple[StateCount, ...] = field(metadata=doc("Its active instances by state; empty: it has none."))
+    ended: int = field(metadata=doc("Its tasks that are over and still remembered."))
+    last_failure: Ended | None = field(metadata=doc("The newest that failed or was lost; None: none is remembered."))
+    is_waiting: bool = field(metadata=doc("Whether any instance waits."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRow:
+    """What a role uses of one pool."""
+
+    name: str = field(metadata=doc("The pool in words."))
+    used: Amounts = field(metadata=doc("What its tasks reserve, and updates and cron jobs may."))
+    allowed: Amounts | None = field(metadata=doc("The role's quota; None: this pool has none."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """One task in a job's list."""
+
+    task_id: str = field(metadata=doc("Id of the task."))
+    instance: int = field(metadata=doc("Number of the instance."))
+    instance_href: str = field(metadata=doc("Page of the instance."))
+    state: str = field(metadata=doc("State."))
+    since_s: float | None = field(metadata=doc("Since when it is in that state."))
+    began_s: float | None = field(metadata=doc("When it came to be."))
+    host: str | None = field(metadata=doc("Host it is or was on; None: on none yet."))
+    task_href: str | None = field(metadata=doc("Its page on its agent; None: it has none."))
+    ports: tuple[Port, ...] = field(metadata=doc("Ports on the host, by name."))
+    why: str | None = field(metadata=doc("Why it waits; None: it does not."))
+    message: str | None = field(metadata=doc("What was said when it came into its state; None: nothing."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigView:
+    """One configuration, and which instances have it."""
+
+    instances: str = field(metadata=doc("Instances, as ranges: `0-9, 12`."))
+    count: int = field(metadata=doc("How many instances have it."))
+    digest: str = field(metadata=doc("Beginning of the configuration's SHA-256, which tells it from others."))
+    owner: str = field(metadata=doc("Who submitted it; empty: not said."))
+    contact: str | None = field(metadata=doc("Address for questions; None: none was given."))
+    tier: str = field(metadata=doc("Tier; empty: none is set."))
+    priority: int = field(metadata=doc("Priority: the higher go first."))
+    is_production: bool = field(metadata=doc("Whether it counts against the role's quota."))
+    max_failures: int = field(metadata=doc("So many failures of a batch task are the last; -1: none is."))
+    resources: Amounts = field(metadata=doc("What each task reserves, without its executor."))
+    ports: tuple[str, ...] = field(metadata=doc("Names of its ports."))
+    constraints: tuple[Labeled, ...] = field(metadata=doc("Attributes of hosts and what is asked of them."))
+    container: str = field(metadata=doc("In what it runs, in words."))
+    executor: str | None = field(metadata=doc("Name of its executor; None: it has none."))
+    partition: str = field(metadata=doc("What happens when its agent cannot be reached, in words."))
+    metadata: tuple[Labeled, ...] = field(metadata=doc("Labels of its owner."))
+    fetched: tuple[str, ...] = field(metadata=doc("What is fetched into its sandbox."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """A task came into a state."""
+
+    at_s: float | None = field(metadata=doc("When."))
+    state: str = field(metadata=doc("The state."))
+    for_s: float | None = field(metadata=doc("How long it stayed there; None: it still is, or was over then."))
+    message: str | None = field(metadata=doc("What was said about it; None: nothing."))
+    scheduler: str | None = field(metadata=doc("Host of the scheduler that noted it; None: not said."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskHistory:
+    """One task of an instance, with all that happened to it."""
+
+    task_id: str = field(metadata=doc("Id of the task."))
+    anchor: str = field(metadata=doc("Id of its place on the page."))
+    state: str = field(metadata=doc("State."))
+    since_s: float | None = field(metadata=doc("Since when it is in that state."))
+    host: str | None = field(metadata=doc("Host it is or was on; None: on none yet."))
+    agent_id: str | None = field(metadata=doc("Id of the agent; None: on none yet."))
+    task_href: str | None = field(metadata=doc("Its page on its agent; None: it has none."))
+    ports: tuple[Port, ...] = field(metadata=doc("Ports on the host, by name."))
+    why: str | None = field(metadata=doc("Why it waits; None: it does not."))
+    events: tuple[EventRow, ...] = field(metadata=doc("What happened, oldest first."))
+    ancestor: Link | None = field(metadata=doc("The task that it succeeds; None: it was the first."))
+    successor: Link | None = field(metadata=doc("The task that succeeded it; None: none did."))
+    failures: int = field(metadata=doc("How many of its line failed, it included."))
+    partitions: int = field(metadata=doc("How often its agent could not be reached."))
+    config: ConfigView = field(metadata=doc("Its configuration."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRow:
+    """One agent."""
+
+    host: str = field(metadata=doc("Host."))
+    agent_id: str | None = field(metadata=doc("Its id; None: not known."))
+    attributes: tuple[Labeled, ...] = field(metadata=doc("Its attributes."))
+    mode: str | None = field(metadata=doc("Maintenance: `SCHEDULED`, `DRAINING`, `DRAINED`; None: there is none."))
+    tasks: int = field(metadata=doc("Tasks on it, as far as is known."))
+    offered: Amounts | None = field(metadata=doc("What it offers now; None: nothing."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferRow:
+    """What is free on one agent."""
+
+    host: str = field(metadata=doc("Host."))
+    agent_id: str = field(metadata=doc("Id of the agent."))
+    offer_id: str = field(metadata=doc("Id of the offer."))
+    free: Amounts = field(metadata=doc("What is free."))
+    ports: int = field(metadata=doc("How many ports are free."))
+    revocable: Amounts | None = field(metadata=doc("What is free, but may be taken back; None: nothing."))
+    goes_s: float | None = field(metadata=doc("When Mesos' maintenance of it begins; None: none is planned."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRow:
+    """Tasks of one configuration that wait for a place."""
+
+    job: JobName = field(metadata=doc("Their job."))
+    tasks: int = field(metadata=doc("How many wait."))
+    since_s: float | None = field(metadata=doc("Since when the oldest waits."))
+    penalty_s: float = field(metadata=doc("How long they wait between tries; 0: not at all."))
+    reason: str = field(metadata=doc("What the nearest host lacks, or why nothing is launched at all."))
+    needs: Amounts = field(metadata=doc("What each reserves, without its executor."))
+
+
+# -- Pages ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolesPage:
+    """The first page: how the cluster is, and all roles."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    is_registered: bool = field(metadata=doc("Whether Mesos knows the scheduler, and can be heard."))
+    framework_id: str | None = field(metadata=doc("The id Mesos gave the scheduler; None: none yet."))
+    leading_since_s: float | None = field(metadata=doc("Since when this scheduler leads."))
+    agents: int = field(metadata=doc("Agents that were ever heard of."))
+    offering: int = field(metadata=doc("Agents that offer something now."))
+    free: Amounts = field(metadata=doc("All that is offered now."))
+    states: tuple[StateCount, ...] = field(metadata=doc("All active tasks by state."))
+    roles: tuple[RoleRow, ...] = field(metadata=doc("Roles, by name."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolePage:
+    """A role's jobs, in one environment or in all."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    role: str = field(metadata=doc("The role."))
+    role_href: str = field(metadata=doc("Page of all of the role's jobs."))
+    environment: str | None = field(metadata=doc("The environment; None: all of them."))
+    environments: tuple[Link, ...] = field(metadata=doc("Environments in which the role has jobs."))
+    jobs: tuple[JobRow, ...] = field(metadata=doc("Jobs, by environment and name."))
+    paging: Paging = field(metadata=doc("Which of the jobs these are."))
+    pools: tuple[PoolRow, ...] = field(metadata=doc("What the role uses, by pool; those of which nothing is used not."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    """One job: what was asked for, what runs, what ran."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    job: JobName = field(metadata=doc("The job."))
+    kind: str = field(metadata=doc("`service`, `batch` or `cron`."))
+    schedule: str | None = field(metadata=doc("When a cron job runs, as crontab has it; None: it is none."))
+    states: tuple[StateCount, ...] = field(metadata=doc("Active instances by state."))
+    all_href: str = field(metadata=doc("Page that shows instances in all states."))
+    active: tuple[TaskRow, ...] = field(metadata=doc("Active tasks, by instance."))
+    active_paging: Paging = field(metadata=doc("Which of the active tasks these are."))
+    completed: tuple[TaskRow, ...] = field(metadata=doc("Tasks that are over, the newest first."))
+    completed_paging: Paging = field(metadata=doc("Which of the completed tasks these are."))
+    configs: tuple[ConfigView, ...] = field(metadata=doc("Configurations, that of the lowest instance first."))
+    configs_left_out: int = field(metadata=doc("More configurations that are not shown."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstancePage:
+    """One instance of a job: every task it had."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    job: JobName = field(metadata=doc("The job."))
+    instance: int = field(metadata=doc("Number of the instance."))
+    tasks: tuple[TaskHistory, ...] = field(metadata=doc("Its tasks, the newest first."))
+    paging: Paging = field(metadata=doc("Which of the tasks these are."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentsPage:
+    """All agents."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    rows: tuple[AgentRow, ...] = field(metadata=doc("Agents, by host."))
+    paging: Paging = field(metadata=doc("Which of the agents these are."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffersPage:
+    """What is free where."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    rows: tuple[OfferRow, ...] = field(metadata=doc("Offers, by host."))
+    paging: Paging = field(metadata=doc("Which of the offers these are."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingPage:
+    """What waits for a place, and why."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    rows: tuple[GroupRow, ...] = field(metadata=doc("Groups of equal tasks, that which waits longest first."))
+    paging: Paging = field(metadata=doc("Which of the groups these are."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingPage:
+    """What was asked for is not there."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    what: str = field(metadata=doc("What is not there, as a sentence."))
+    links: tuple[Link, ...] = field(metadata=doc("Where one may look instead."))
+
+
+Page: TypeAlias = RolesPage | RolePage | JobPage | InstancePage | AgentsPage | OffersPage | PendingPage | MissingPage

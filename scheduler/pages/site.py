@@ -1,0 +1,85 @@
+"""Which page an address means, and the page: what the API serves to people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from observer_static.context import shown
+from observer_static.pages import Link
+from scheduler.api.options import Look, Shown
+from scheduler.model import JobKey
+from scheduler.pages import collect_job, collect_lists, paths
+from scheduler.pages.collect import common
+from scheduler.pages.pages import MissingPage, Page
+from scheduler.pages.render import Renderer
+
+#: No instance has a longer number.
+_MAX_DIGITS: Final = 9
+
+
+class Site:
+    """The pages. *task_page_url*: where a task's page is on its agent, see ``paths.task_url``; empty: nowhere."""
+
+    def __init__(self, task_page_url: str = "") -> None:
+        self._task_page_url = task_page_url
+        self._renderer = Renderer()
+
+    def __call__(self, path: str, query: Mapping[str, str], look: Look) -> Shown | None:
+        """The page at *path*; None: there can be none. What may have been there has a page that says so."""
+        match path.rstrip("/").split("/")[1:]:
+            case ["scheduler"] | ["cluster"]:
+                page: Page = collect_lists.roles_page(look(collect_lists.pick_cluster))
+            case ["cluster", "agents"]:
+                page = collect_lists.agents_page(look(collect_lists.pick_agents), query)
+            case ["cluster", "offers"]:
+                page = collect_lists.offers_page(look(collect_lists.pick_offers), query)
+            case ["cluster", "pending"]:
+                page = collect_lists.pending_page(look(collect_lists.pick_pending), query)
+            case ["scheduler", *names] if len(names) <= 4:
+                page = self._of_jobs(names, query, look) or _missing(names, look)
+            case ["scheduler" | "cluster", *_]:
+                page = _missing([], look)
+            case _:
+                return None
+        return Shown(self._renderer.render(page), 404 if isinstance(page, MissingPage) else 200)
+
+    def _of_jobs(self, names: list[str], query: Mapping[str, str], look: Look) -> Page | None:
+        """The page of what *names* name: a role, an environment, a job or an instance."""
+        match names:
+            case [role] | [role, _]:
+                of_role = look(lambda view: collect_lists.pick_role(view, role))
+                environment = names[1] if len(names) > 1 else None
+                return collect_lists.role_page(of_role, environment, query) if of_role is not None else None
+        job = JobKey(*names[:3])
+        of_job = look(lambda view: collect_job.pick_job(view, job))
+        if of_job is None:
+            return None
+        if len(names) == 3:
+            return collect_job.job_page(of_job, query, self._task_page_url)
+        number = names[3]
+        if not (number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS):
+            return None
+        return collect_job.instance_page(of_job, int(number), query, self._task_page_url)
+
+
+def _missing(names: list[str], look: Look) -> MissingPage:
+    """That nothing of these *names* is there; leads back to what they begin with."""
+    seen = look(common)
+    links = [Link(text="all roles", href=paths.ROLES)]
+    if len(names) > 1:
+        links.append(Link(text=f"the role {shown(names[0])}", href=paths.role_path(names[0])))
+    if len(names) > 2:
+        environment = shown("/".join(names[:2]))
+        links.append(Link(text=f"the environment {environment}", href=paths.role_path(names[0], names[1])))
+    if len(names) > 3:
+        links.append(Link(text=f"the job {shown('/'.join(names[:3]))}", href=paths.job_path(JobKey(*names[:3]))))
+    kind = ("page", "role", "environment", "job", "instance")[len(names)]
+    name = f" {shown('/'.join(names))}" if names else ""
+    return MissingPage(
+        stamp=seen.stamp(),
+        cluster=seen.cluster,
+        notices=seen.notices(),
+        what=f"There is no {kind}{name}, or nothing of it is remembered any more.",
+        links=tuple(links),
+    )
