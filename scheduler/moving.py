@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from scheduler.core.changes import PutTask
 from scheduler.store.backups import read_backup
 from scheduler.store.backups import restore as replace_all
 from scheduler.store.opening import open_store
-from scheduler.store.snapshot_import import read_snapshot
+from scheduler.store.snapshot_import import described, read_snapshot
 from thermos.errors import ExitCode, ThermosError
+
+
+class NotWhole(ThermosError):
+    """Something of the backup would be lost."""
+
+    exit_code = ExitCode.DAMAGED
 
 
 class NotEmpty(ThermosError):
@@ -22,14 +27,14 @@ class NotEmpty(ThermosError):
 def bring_in(args: argparse.Namespace) -> int:
     """Take over a backup of Aurora's scheduler, or only say what is in it."""
     found = read_snapshot(args.backup)
-    print(f"{args.backup} holds:")
-    for what, count in found.counts.items():
-        print(f"  {count:>8}  {what}")
-    for warning in found.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    print(described(found))
     if args.dry_run:
         print("Nothing was changed.")
         return ExitCode.OK
+    if found.left_out and not args.force:
+        raise NotWhole(
+            f"{len(found.left_out)} things in {args.backup} cannot be taken over (named above); --force takes the rest"
+        )
     store = open_store(args.store)
     try:
         if any(True for _ in store.load()):
