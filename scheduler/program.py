@@ -20,11 +20,14 @@ from scheduler.core.engine import Engine
 from scheduler.core.events import (
     Action,
     Call,
+    Disconnected,
     DiskFull,
     DiskHasRoom,
     Elected,
     Event,
+    Failure,
     Launch,
+    MasterError,
     Now,
     Resumed,
     Suspended,
@@ -315,8 +318,14 @@ class Program:
         """Write what an operator would want to find in the log."""
         if isinstance(event, Suspended):
             log.warning("ZooKeeper cannot be reached: nothing is launched until it is back")
-        elif type(event).__name__ in ("Disconnected", "MasterError", "Failure"):
-            log.warning("%s", event)
+        elif isinstance(event, Disconnected):
+            log.warning("Mesos is not heard any more: %s", event.reason)
+        elif isinstance(event, MasterError):
+            log.error("Mesos refuses this framework, and will not be asked again: %s", event.message)
+        elif isinstance(event, Failure):
+            # Of executors each one that ends, well or not: their tasks say more.
+            level = logging.DEBUG if event.executor_id is not None else logging.WARNING
+            log.log(level, "gone: agent %s, executor %s, status %s", event.agent_id, event.executor_id, event.status)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
