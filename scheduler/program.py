@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from scheduler.api.backend import Leader, View
 from scheduler.core.commands import Answer, Command, refused
+from scheduler.core.decision import Transition
 from scheduler.core.engine import Engine
 from scheduler.core.events import (
     Action,
@@ -105,7 +106,8 @@ class Program:
     """A scheduler that leads.
 
     *accept* makes the call that launches tasks, with a status for each that cannot be; *connect* makes the connection
-    to Mesos, from the framework's id (None: we have none yet) and where its events go.
+    to Mesos, from the framework's id (None: we have none yet) and where its events go. *moved* is told of every task
+    that came into another state, once that is durable; it runs within the loop, and is to return at once.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Program:
         leads: Callable[[], bool] | None = None,
         backup: Callable[[], str],
         backups: Callable[[], tuple[str, ...]],
+        moved: Callable[[Sequence[Transition]], None] = lambda transitions: None,
         wall: Callable[[], float] = time.time,
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -133,6 +136,7 @@ class Program:
         self._settled_at_s = 0.0
         self._backup = backup
         self._backups = backups
+        self._moved = moved
         self._wall = wall
         self._mono = mono
         self._queue: queue.SimpleQueue[Item] = queue.SimpleQueue()
@@ -240,6 +244,7 @@ class Program:
         """Decide about *items*, make that durable, act. Who only looks sees what is durable."""
         changes: list[Any] = []
         actions: list[Action] = []
+        transitions: list[Transition] = []
         answers: list[tuple[Future[Answer], Answer]] = []
         lookers: list[Looking] = []
         doers: list[Doing] = []
@@ -258,6 +263,7 @@ class Program:
                 answers.append((item.result, answer))
                 changes += decision.changes
                 actions += decision.actions
+                transitions += decision.transitions
             elif isinstance(item, Doing):
                 doers.append(item)
             elif isinstance(item, Ended):
@@ -267,13 +273,14 @@ class Program:
                 decision = self.engine.handle(item, self._now())
                 changes += decision.changes
                 actions += decision.actions
+                transitions += decision.transitions
         if changes:
             began_s = self._mono()
             try:
                 self._store.commit(changes)
             except NoSpace as error:
                 self._no_space(error, answers)
-                actions, answers = list(self.engine.undo(self._now()).actions), []
+                actions, answers, transitions = list(self.engine.undo(self._now()).actions), [], []
             self.commits += 1
             self.commit_s += self._mono() - began_s
         self.engine.committed()
@@ -281,6 +288,8 @@ class Program:
             self._act(action)
         for future, answer in answers:
             future.set_result(answer)
+        if transitions:
+            self._moved(transitions)
         for doer in doers:
             self._answer(doer.result, doer.what)
         for looker in lookers:

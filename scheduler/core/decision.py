@@ -7,13 +7,23 @@ from typing import NamedTuple
 from scheduler.core.changes import Change
 from scheduler.core.events import Action, Now
 from scheduler.core.state import State, Transaction
+from scheduler.model import Task
+
+
+class Transition(NamedTuple):
+    """A task came into another state; *before* None: it is new."""
+
+    before: Task | None
+    after: Task
 
 
 class Decision(NamedTuple):
-    """What was decided: *changes* are to be durable before any of *actions* is sent or anybody is answered."""
+    """What was decided: *changes* are to be durable before any of *actions* is sent or anybody is answered, or told of
+    the *transitions* that they make."""
 
     changes: tuple[Change, ...]
     actions: tuple[Action, ...]
+    transitions: tuple[Transition, ...] = ()
 
 
 class Draft:
@@ -26,6 +36,7 @@ class Draft:
         self._transaction = Transaction(state)
         self._taken = 0
         self._actions: list[Action] = []
+        self._transitions: list[Transition] = []
 
     def put(self, change: Change) -> None:
         """Change what is kept."""
@@ -35,12 +46,17 @@ class Draft:
         """Ask Mesos for something."""
         self._actions.append(action)
 
+    def moved(self, before: Task | None, after: Task) -> None:
+        """A task came into another state."""
+        self._transitions.append(Transition(before, after))
+
     def take(self) -> Decision:
         """What was decided since the last ``take``."""
         changes = tuple(self._transaction.changes[self._taken :])
         self._taken = len(self._transaction.changes)
         actions, self._actions = tuple(self._actions), []
-        return Decision(changes, actions)
+        transitions, self._transitions = tuple(self._transitions), []
+        return Decision(changes, actions, transitions)
 
     def committed(self) -> None:
         """All that was taken is durable: it cannot be taken back any more."""
@@ -51,4 +67,5 @@ class Draft:
         """Nothing of it could be made durable: as if it had never been decided."""
         self._transaction.undo()
         self._actions.clear()
+        self._transitions.clear()
         self._taken = 0

@@ -148,6 +148,8 @@ class Engine:
         while self.tasks.changed:
             changed, self.tasks.changed = self.tasks.changed, []
             for before, after in changed:
+                if after is not None:
+                    self._draft.moved(before, after)
                 for part in self.parts:
                     part.task_changed(before, after)
 
