@@ -52,7 +52,7 @@ def framework_info(options: Options, framework_id: str | None, pages_url: str | 
         "role": options["mesos_role"],
         "capabilities": capabilities,
     }
-    if framework_id is not None:
+    if framework_id:  # empty: it was forgotten
         info["id"] = {"value": framework_id}
     if pages_url is not None:
         info["webui_url"] = pages_url

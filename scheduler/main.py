@@ -60,6 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
     again = commands.add_parser("restore", help="make a backup of ours the store again")
     again.add_argument("backup", help="the backup's file")
     again.add_argument("--store", default=argparse.SUPPRESS, help="what is to hold it")
+    forget = commands.add_parser("forget-framework", help="register anew, after Mesos has removed the framework")
+    forget.add_argument("--store", default=argparse.SUPPRESS, help="what holds it")
     return parser
 
 
@@ -81,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is not None:
             from scheduler import moving
 
-            return moving.bring_in(args) if args.command == "import" else moving.restore(args)
+            verbs = {"import": moving.bring_in, "restore": moving.restore, "forget-framework": moving.forget_framework}
+            return verbs[args.command](args)
         if args.local:
             return _run_local(args)
         return _run(options_of(args, socket.getfqdn()))

@@ -1,10 +1,10 @@
-"""``aurora-scheduler import`` and ``restore``: a backup becomes the store, while no scheduler runs."""
+"""``aurora-scheduler import``, ``restore`` and ``forget-framework``: what is done to a store that no scheduler uses."""
 
 from __future__ import annotations
 
 import argparse
 
-from scheduler.core.changes import PutTask
+from scheduler.core.changes import PutFramework, PutTask
 from scheduler.store.backups import read_backup
 from scheduler.store.backups import restore as replace_all
 from scheduler.store.opening import open_store
@@ -58,4 +58,16 @@ def restore(args: argparse.Namespace) -> int:
         store.close()
     tasks = sum(isinstance(change, PutTask) for change in wanted)
     print(f"{args.store} holds the {tasks} tasks of {args.backup} now, and all else that is in it.")
+    return ExitCode.OK
+
+
+def forget_framework(args: argparse.Namespace) -> int:
+    """Register as a new framework from now on: Mesos has removed the old one, and its tasks with it."""
+    store = open_store(args.store)
+    try:
+        store.lead()
+        store.commit([PutFramework("")])
+    finally:
+        store.close()
+    print(f"{args.store} names no framework any more. The next start registers a new one, and replaces all tasks.")
     return ExitCode.OK

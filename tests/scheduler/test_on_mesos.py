@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,6 +44,12 @@ def history(task: ScheduledTask) -> list[str]:
 def runs(marker: str) -> list[int]:
     """Processes of this host with that word in their command line."""
     return [stat.pid for stat in proc.snapshot() if marker in proc.describe(stat.pid) and stat.state not in ("Z", "X")]
+
+
+def tool(*words: str) -> subprocess.CompletedProcess[str]:
+    """``aurora-scheduler`` with a command, on a store that no scheduler uses."""
+    command = [sys.executable, "-m", "scheduler.main", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
 def test_a_job_goes_through_its_states_and_is_killed(shared: Cluster) -> None:
@@ -184,10 +191,27 @@ def test_drift_unknown_at_mesos_and_alive_here(own: Cluster, tmp_path: Path) -> 
     own.api.ok("killTasks", job=key)
     own.wait("it is killed", lambda: own.states(key) == ["KILLED"])
     own.scheduler.stop()
-    words = [sys.executable, "-m", "scheduler.main", "restore", str(backup), "--store"]
-    said = subprocess.run([*words, f"{own.scheduler.directory}/scheduler.db"], cwd=ROOT, capture_output=True, text=True)
+    said = tool("restore", str(backup), "--store", f"{own.scheduler.directory}/scheduler.db")
     assert said.returncode == 0, said.stderr
     own.scheduler.start()
     own.wait("another one takes its place", lambda: own.states(key)[0] == "LOST")
+    (after,) = own.wait_running(key)
+    assert after.ancestor_id == id_of(before)
+
+
+def test_a_framework_that_was_torn_down_begins_anew(own: Cluster) -> None:
+    key = own.create("removed")
+    (before,) = own.wait_running(key)
+    (framework,) = own.mesos.state()["frameworks"]
+    connection = http.client.HTTPConnection("127.0.0.1", own.mesos.port, timeout=30)
+    connection.request("POST", "/master/teardown", f"frameworkId={framework['id']}")
+    assert connection.getresponse().status == 200
+    connection.close()
+    own.wait("it says so", lambda: "Mesos refuses this framework" in own.scheduler.log)
+    own.scheduler.stop()
+    said = tool("forget-framework", "--store", f"{own.scheduler.directory}/scheduler.db")
+    assert said.returncode == 0, said.stderr
+    own.scheduler.start()
+    own.wait("another one takes its place", lambda: "LOST" in own.states(key))
     (after,) = own.wait_running(key)
     assert after.ancestor_id == id_of(before)
