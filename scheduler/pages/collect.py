@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from observer_static.context import MAX_PHRASE, MAX_SENTENCE, from_ms, ports_of, shown
-from observer_static.pages import Notice, Stamp
+from observer_static.pages import Link, Notice, Stamp
 from scheduler.api.backend import View
+from scheduler.core.offers import room_of
 from scheduler.core.ranges import ranges_of
 from scheduler.model import Config, Constraint, JobKey, Resources, Task
 from scheduler.pages import paths
@@ -20,6 +21,7 @@ from scheduler.pages.pages import Amounts, ConfigView, JobName, Labeled, Paging,
 from scheduler.states import ACTIVE, ScheduleStatus
 from thermos import __version__
 from thermos.formats import assigned_task as wire
+from thermos.formats.mesos_v1_scheduler import Offer
 
 T = TypeVar("T")
 
@@ -28,6 +30,8 @@ MAX_LABELS: Final = 100
 #: So many characters tell configurations of a job apart.
 _DIGEST: Final = 12
 _MIB: Final = 1 << 20
+#: Rows of one page of a list.
+ROWS: Final = 200
 #: The order in which states are counted: what people look for first.
 _ORDER: Final = (
     "PENDING", "THROTTLED", "PARTITIONED", "ASSIGNED", "STARTING", "RUNNING", "RESTARTING", "PREEMPTING", "DRAINING",
@@ -80,6 +84,12 @@ def amounts(resources: Resources) -> Amounts:
     )
 
 
+def fixed(offer: Offer) -> Resources:
+    """What an offer has that is not taken back."""
+    room = room_of(offer)
+    return Resources(room.milli_cpus, room.ram_mb, room.disk_mb, room.gpus)
+
+
 def job_name(job: JobKey) -> JobName:
     """A job's name, and where its parts lead."""
     return JobName(
@@ -90,6 +100,11 @@ def job_name(job: JobKey) -> JobName:
         environment_href=paths.role_path(job.role, job.environment),
         href=paths.job_path(job),
     )
+
+
+def host_link(host: str | None) -> Link | None:
+    """A host, leading to its agent's page."""
+    return Link(text=shown(host), href=paths.agent_path(host)) if host is not None else None
 
 
 def paged(
@@ -170,13 +185,14 @@ class Teller:
         """The task in a list."""
         why = self.why(task)
         return TaskRow(
+            job=job_name(task.job),
             task_id=shown(task.task_id),
             instance=task.instance,
             instance_href=paths.instance_path(task.job, task.instance),
             state=task.status.name,
             since_s=from_ms(task.changed_at_ms),
             began_s=from_ms(task.created_at_ms),
-            host=shown(task.host) if task.host is not None else None,
+            host=host_link(task.host),
             task_href=self.task_href(task),
             ports=ports_of(dict(task.ports), task.host) if task.host is not None else (),
             why=why,
@@ -219,7 +235,7 @@ def config_view(config: Config, instances: Iterable[int]) -> ConfigView:
 
 def _constraint(one: Constraint) -> Labeled:
     if one.limit is not None:
-        words = f"at most {one.limit} {'task' if one.limit == 1 else 'tasks'} of the job per value"
+        words = f"at most {one.limit} of the job's tasks for each value"
     else:
         values = ", ".join(sorted(one.values))
         words = f"not {values}" if one.is_negated else values

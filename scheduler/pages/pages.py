@@ -112,20 +112,22 @@ class PoolRow:
 
     name: str = field(metadata=doc("The pool in words."))
     used: Amounts = field(metadata=doc("What its tasks reserve, and updates and cron jobs may."))
-    allowed: Amounts | None = field(metadata=doc("The role's quota; None: this pool has none."))
+    is_limited: bool = field(metadata=doc("Whether the role's quota counts for this pool."))
+    allowed: Amounts | None = field(metadata=doc("The role's quota; None: none is set, or none counts."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRow:
-    """One task in a job's list."""
+    """One task in a job's or an agent's list."""
 
+    job: JobName = field(metadata=doc("Its job."))
     task_id: str = field(metadata=doc("Id of the task."))
     instance: int = field(metadata=doc("Number of the instance."))
     instance_href: str = field(metadata=doc("Page of the instance."))
     state: str = field(metadata=doc("State."))
     since_s: float | None = field(metadata=doc("Since when it is in that state."))
     began_s: float | None = field(metadata=doc("When it came to be."))
-    host: str | None = field(metadata=doc("Host it is or was on; None: on none yet."))
+    host: Link | None = field(metadata=doc("Host it is or was on; None: on none yet."))
     task_href: str | None = field(metadata=doc("Its page on its agent; None: it has none."))
     ports: tuple[Port, ...] = field(metadata=doc("Ports on the host, by name."))
     why: str | None = field(metadata=doc("Why it waits; None: it does not."))
@@ -174,7 +176,7 @@ class TaskHistory:
     anchor: str = field(metadata=doc("Id of its place on the page."))
     state: str = field(metadata=doc("State."))
     since_s: float | None = field(metadata=doc("Since when it is in that state."))
-    host: str | None = field(metadata=doc("Host it is or was on; None: on none yet."))
+    host: Link | None = field(metadata=doc("Host it is or was on; None: on none yet."))
     agent_id: str | None = field(metadata=doc("Id of the agent; None: on none yet."))
     task_href: str | None = field(metadata=doc("Its page on its agent; None: it has none."))
     ports: tuple[Port, ...] = field(metadata=doc("Ports on the host, by name."))
@@ -191,7 +193,7 @@ class TaskHistory:
 class AgentRow:
     """One agent."""
 
-    host: str = field(metadata=doc("Host."))
+    host: Link = field(metadata=doc("Host, and the agent's page."))
     agent_id: str | None = field(metadata=doc("Its id; None: not known."))
     attributes: tuple[Labeled, ...] = field(metadata=doc("Its attributes."))
     mode: str | None = field(metadata=doc("Maintenance: `SCHEDULED`, `DRAINING`, `DRAINED`; None: there is none."))
@@ -203,7 +205,7 @@ class AgentRow:
 class OfferRow:
     """What is free on one agent."""
 
-    host: str = field(metadata=doc("Host."))
+    host: Link = field(metadata=doc("Host, and the agent's page."))
     agent_id: str = field(metadata=doc("Id of the agent."))
     offer_id: str = field(metadata=doc("Id of the offer."))
     free: Amounts = field(metadata=doc("What is free."))
@@ -305,6 +307,19 @@ class AgentsPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentPage:
+    """One agent, and the active tasks on it."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    agent: AgentRow = field(metadata=doc("The agent."))
+    states: tuple[StateCount, ...] = field(metadata=doc("Its active tasks by state."))
+    tasks: tuple[TaskRow, ...] = field(metadata=doc("Active tasks on it, by job and instance."))
+    paging: Paging = field(metadata=doc("Which of the tasks these are."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OffersPage:
     """What is free where."""
 
@@ -337,4 +352,6 @@ class MissingPage:
     links: tuple[Link, ...] = field(metadata=doc("Where one may look instead."))
 
 
-Page: TypeAlias = RolesPage | RolePage | JobPage | InstancePage | AgentsPage | OffersPage | PendingPage | MissingPage
+Page: TypeAlias = (
+    RolesPage | RolePage | JobPage | InstancePage | AgentsPage | AgentPage | OffersPage | PendingPage | MissingPage
+)

@@ -39,6 +39,11 @@ def instance_path(job: JobKey, instance: int) -> str:
     return _below(*job, str(instance))
 
 
+def agent_path(host: str) -> str:
+    """Page of the agent on a host."""
+    return f"{AGENTS}/{quote(host, safe='', errors='replace')}"
+
+
 def with_query(path: str, query: Mapping[str, str | int | None]) -> str:
     """*path* with what is set of *query*."""
     given = {name: value for name, value in query.items() if value is not None}

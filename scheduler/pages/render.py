@@ -23,6 +23,7 @@ TEMPLATES: Final[dict[type[Page], str]] = {
     pages.JobPage: "job.html",
     pages.InstancePage: "instance.html",
     pages.AgentsPage: "agents.html",
+    pages.AgentPage: "agent.html",
     pages.OffersPage: "offers.html",
     pages.PendingPage: "pending.html",
     pages.MissingPage: "missing.html",

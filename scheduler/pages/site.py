@@ -9,7 +9,7 @@ from observer_static.context import shown
 from observer_static.pages import Link
 from scheduler.api.options import Look, Shown
 from scheduler.model import JobKey
-from scheduler.pages import collect_job, collect_lists, paths
+from scheduler.pages import collect_cluster, collect_job, collect_roles, paths
 from scheduler.pages.collect import common
 from scheduler.pages.pages import MissingPage, Page
 from scheduler.pages.render import Renderer
@@ -29,13 +29,20 @@ class Site:
         """The page at *path*; None: there can be none. What may have been there has a page that says so."""
         match path.rstrip("/").split("/")[1:]:
             case ["scheduler"] | ["cluster"]:
-                page: Page = collect_lists.roles_page(look(collect_lists.pick_cluster))
+                page: Page = collect_roles.roles_page(look(collect_roles.pick_cluster))
             case ["cluster", "agents"]:
-                page = collect_lists.agents_page(look(collect_lists.pick_agents), query)
+                page = collect_cluster.agents_page(look(collect_cluster.pick_agents), query)
+            case ["cluster", "agents", host]:
+                agent = look(lambda view: collect_cluster.pick_agent(view, host))
+                page = (
+                    collect_cluster.agent_page(agent, query, self._task_page_url)
+                    if agent is not None
+                    else _missing_from(look, f"agent on {shown(host)}", Link(text="all agents", href=paths.AGENTS))
+                )
             case ["cluster", "offers"]:
-                page = collect_lists.offers_page(look(collect_lists.pick_offers), query)
+                page = collect_cluster.offers_page(look(collect_cluster.pick_offers), query)
             case ["cluster", "pending"]:
-                page = collect_lists.pending_page(look(collect_lists.pick_pending), query)
+                page = collect_cluster.pending_page(look(collect_cluster.pick_pending), query)
             case ["scheduler", *names] if len(names) <= 4:
                 page = self._of_jobs(names, query, look) or _missing(names, look)
             case ["scheduler" | "cluster", *_]:
@@ -48,9 +55,9 @@ class Site:
         """The page of what *names* name: a role, an environment, a job or an instance."""
         match names:
             case [role] | [role, _]:
-                of_role = look(lambda view: collect_lists.pick_role(view, role))
+                of_role = look(lambda view: collect_roles.pick_role(view, role))
                 environment = names[1] if len(names) > 1 else None
-                return collect_lists.role_page(of_role, environment, query) if of_role is not None else None
+                return collect_roles.role_page(of_role, environment, query) if of_role is not None else None
         job = JobKey(*names[:3])
         of_job = look(lambda view: collect_job.pick_job(view, job))
         if of_job is None:
@@ -65,7 +72,6 @@ class Site:
 
 def _missing(names: list[str], look: Look) -> MissingPage:
     """That nothing of these *names* is there; leads back to what they begin with."""
-    seen = look(common)
     links = [Link(text="all roles", href=paths.ROLES)]
     if len(names) > 1:
         links.append(Link(text=f"the role {shown(names[0])}", href=paths.role_path(names[0])))
@@ -75,11 +81,15 @@ def _missing(names: list[str], look: Look) -> MissingPage:
     if len(names) > 3:
         links.append(Link(text=f"the job {shown('/'.join(names[:3]))}", href=paths.job_path(JobKey(*names[:3]))))
     kind = ("page", "role", "environment", "job", "instance")[len(names)]
-    name = f" {shown('/'.join(names))}" if names else ""
+    return _missing_from(look, f"{kind} {shown('/'.join(names))}".strip(), *links)
+
+
+def _missing_from(look: Look, what: str, *links: Link) -> MissingPage:
+    seen = look(common)
     return MissingPage(
         stamp=seen.stamp(),
         cluster=seen.cluster,
         notices=seen.notices(),
-        what=f"There is no {kind}{name}, or nothing of it is remembered any more.",
-        links=tuple(links),
+        what=f"There is no {what}, or nothing of it is remembered any more.",
+        links=links,
     )

@@ -1,23 +1,23 @@
-"""The pages of the whole cluster: roles, a role's jobs, agents, offers, and what waits."""
+"""The first page, and a role's: who runs what."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from observer_static.context import MAX_PHRASE, MAX_SENTENCE, from_ms, shown
+from observer_static.context import from_ms, shown
 from observer_static.pages import Link
 from scheduler.api.backend import View
-from scheduler.core.matching import Room
-from scheduler.core.offers import room_of
 from scheduler.core.queries import job_stats
 from scheduler.core.quota import Consumption, consumption
-from scheduler.model import Config, Host, JobKey, Mode, Resources, Task, config_of
+from scheduler.model import Config, JobKey, Resources, Task, config_of
 from scheduler.pages import paths
 from scheduler.pages.collect import (
+    ROWS,
     Common,
     amounts,
     common,
+    fixed,
     is_active,
     job_name,
     message,
@@ -26,15 +26,8 @@ from scheduler.pages.collect import (
 )
 from scheduler.pages.collect_job import kind_of, newest
 from scheduler.pages.pages import (
-    AgentRow,
-    AgentsPage,
     Ended,
-    GroupRow,
     JobRow,
-    Labeled,
-    OfferRow,
-    OffersPage,
-    PendingPage,
     PoolRow,
     RolePage,
     RoleRow,
@@ -44,12 +37,7 @@ from scheduler.states import ScheduleStatus
 from thermos.formats.aurora_api import JobConfiguration
 from thermos.formats.mesos_v1_scheduler import Offer
 
-#: Rows of one page.
-ROWS: Final = 200
-#: Attributes of a host that are shown.
-MAX_ATTRIBUTES: Final = 50
 _BAD: Final = frozenset({ScheduleStatus.FAILED, ScheduleStatus.LOST})
-_MODES: Final = {Mode.SCHEDULED: "SCHEDULED", Mode.DRAINING: "DRAINING", Mode.DRAINED: "DRAINED"}
 _POOLS: Final = {
     "prod_shared": "production",
     "prod_dedicated": "production, dedicated hosts",
@@ -113,7 +101,7 @@ def roles_page(picked: SeenCluster) -> RolesPage:
         )
     free = Resources()
     for offer in picked.offers:
-        free = free.plus(_fixed(room_of(offer)))
+        free = free.plus(fixed(offer))
     return RolesPage(
         stamp=seen.stamp(),
         cluster=seen.cluster,
@@ -127,10 +115,6 @@ def roles_page(picked: SeenCluster) -> RolesPage:
         states=state_counts(picked.tasks),
         roles=tuple(rows),
     )
-
-
-def _fixed(room: Room) -> Resources:
-    return Resources(room.milli_cpus, room.ram_mb, room.disk_mb, room.gpus)
 
 
 # -- A role ------------------------------------------------------------------------------------------------------------
@@ -189,7 +173,8 @@ def _pools(picked: SeenRole) -> tuple[PoolRow, ...]:
         PoolRow(
             name=words,
             used=amounts(getattr(picked.used, name)),
-            allowed=amounts(picked.quota or Resources()) if name == "prod_shared" else None,
+            is_limited=name == "prod_shared",
+            allowed=amounts(picked.quota) if name == "prod_shared" and picked.quota is not None else None,
         )
         for name, words in _POOLS.items()
         if name == "prod_shared" or any(getattr(picked.used, name))
@@ -226,164 +211,4 @@ def _last_failure(tasks: tuple[Task, ...]) -> Ended | None:
         message=message(last.events[-1].message),
         instance=last.instance,
         href=paths.instance_path(last.job, last.instance),
-    )
-
-
-# -- Agents ------------------------------------------------------------------------------------------------------------
-
-
-class SeenAgents(NamedTuple):
-    """What the page of agents is made from."""
-
-    seen: Common
-    hosts: tuple[Host, ...]
-    offers: tuple[Offer, ...]
-    tasks: tuple[Task, ...]
-
-
-def pick_agents(view: View) -> SeenAgents:
-    """Picks all agents."""
-    state = view.state
-    return SeenAgents(common(view), tuple(state.hosts.values()), tuple(view.offers), tuple(state.tasks.values()))
-
-
-def agents_page(picked: SeenAgents, query: Mapping[str, str]) -> AgentsPage:
-    """The agents; of the query ``page`` counts."""
-    seen = picked.seen
-    offers = {offer.agent_id: offer for offer in picked.offers}
-    counts: dict[str | None, int] = {}
-    for task in picked.tasks:
-        if task.agent_id is not None and is_active(task):
-            counts[task.agent_id] = counts.get(task.agent_id, 0) + 1
-    hosts = sorted(picked.hosts, key=lambda host: host.name)
-    rows, paging = paged(
-        hosts, query.get("page"), ROWS, lambda number: paths.with_query(paths.AGENTS, {"page": number})
-    )
-    found = []
-    for host in rows:
-        offer = offers.get(host.agent_id or "")
-        found.append(
-            AgentRow(
-                host=shown(host.name),
-                agent_id=shown(host.agent_id) if host.agent_id is not None else None,
-                attributes=tuple(
-                    Labeled(name=shown(name), value=shown(", ".join(sorted(values)), MAX_PHRASE))
-                    for name, values in host.attributes[:MAX_ATTRIBUTES]
-                ),
-                mode=_MODES.get(host.mode),
-                tasks=counts.get(host.agent_id, 0) if host.agent_id is not None else 0,
-                offered=amounts(_fixed(room_of(offer))) if offer is not None else None,
-            )
-        )
-    return AgentsPage(
-        stamp=seen.stamp(), cluster=seen.cluster, notices=seen.notices(), rows=tuple(found), paging=paging
-    )
-
-
-# -- Offers ------------------------------------------------------------------------------------------------------------
-
-
-class SeenOffers(NamedTuple):
-    """What the page of offers is made from."""
-
-    seen: Common
-    offers: tuple[Offer, ...]
-
-
-def pick_offers(view: View) -> SeenOffers:
-    """Picks all offers."""
-    return SeenOffers(common(view), tuple(view.offers))
-
-
-def offers_page(picked: SeenOffers, query: Mapping[str, str]) -> OffersPage:
-    """The offers; of the query ``page`` counts."""
-    seen = picked.seen
-    offers = sorted(picked.offers, key=lambda offer: (offer.hostname, offer.offer_id))
-    rows, paging = paged(
-        offers, query.get("page"), ROWS, lambda number: paths.with_query(paths.OFFERS, {"page": number})
-    )
-    return OffersPage(
-        stamp=seen.stamp(),
-        cluster=seen.cluster,
-        notices=seen.notices(),
-        rows=tuple(map(_offer_row, rows)),
-        paging=paging,
-    )
-
-
-def _offer_row(offer: Offer) -> OfferRow:
-    room = room_of(offer)
-    revocable = Resources(room.revocable_milli_cpus, room.revocable_ram_mb)
-    return OfferRow(
-        host=shown(offer.hostname),
-        agent_id=shown(offer.agent_id),
-        offer_id=shown(offer.offer_id),
-        free=amounts(_fixed(room)),
-        ports=room.ports,
-        revocable=amounts(revocable) if any(revocable) else None,
-        goes_s=from_ms(offer.unavailability.start_ns // 1_000_000) if offer.unavailability is not None else None,
-    )
-
-
-# -- What waits --------------------------------------------------------------------------------------------------------
-
-
-class SeenGroup(NamedTuple):
-    """Tasks of one configuration that wait."""
-
-    config: Config
-    tasks: int
-    since_ms: int | None
-    penalty_s: float
-    reason: str
-
-
-class SeenPending(NamedTuple):
-    """What the page of what waits is made from."""
-
-    seen: Common
-    groups: tuple[SeenGroup, ...]
-
-
-def pick_pending(view: View) -> SeenPending:
-    """Picks all groups."""
-    found = []
-    for group in view.groups.values():
-        pending = group.pending
-        oldest = view.state.tasks.get(pending[0]) if pending else None
-        found.append(
-            SeenGroup(
-                group.config,
-                len(pending),
-                oldest.changed_at_ms if oldest is not None else None,
-                group.penalty_s,
-                group.reason,
-            )
-        )
-    return SeenPending(common(view), tuple(found))
-
-
-def pending_page(picked: SeenPending, query: Mapping[str, str]) -> PendingPage:
-    """What waits; of the query ``page`` counts."""
-    seen = picked.seen
-    groups = sorted(picked.groups, key=lambda group: (group.since_ms or 0, group.config.job, group.config.digest))
-    rows, paging = paged(
-        groups, query.get("page"), ROWS, lambda number: paths.with_query(paths.PENDING, {"page": number})
-    )
-    return PendingPage(
-        stamp=seen.stamp(),
-        cluster=seen.cluster,
-        notices=seen.notices(),
-        rows=tuple(
-            GroupRow(
-                job=job_name(group.config.job),
-                tasks=group.tasks,
-                since_s=from_ms(group.since_ms),
-                penalty_s=group.penalty_s,
-                reason=shown(seen.holds[0] if seen.holds else group.reason, MAX_SENTENCE),
-                needs=amounts(group.config.resources),
-            )
-            for group in rows
-        ),
-        paging=paging,
     )
