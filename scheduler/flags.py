@@ -111,6 +111,11 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             Flag("backup_interval", duration, 3600.0, "how often a backup is made"),
             Flag("max_saved_backups", int, 48, "how many backups are kept"),
         ),
+        "whom it tells": (
+            Flag(
+                "webhook_config", str, None, "a file that says to which HTTP server changes of tasks' states are posted"
+            ),
+        ),
         "ZooKeeper": (
             Flag("zk_endpoints", words, (), "host:port,… of the ensemble; without it this is the only scheduler"),
             Flag("zk_chroot_path", str, None, "below which everything lies there"),

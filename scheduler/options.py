@@ -14,6 +14,7 @@ from scheduler.core.tiers import parse_tier_config
 from scheduler.flags import FLAGS, truth
 from scheduler.mesos.executors import ExecutorsInvalid, executor_settings_from_flags, parse_custom_executor_config
 from scheduler.pages.paths import PLACEHOLDERS, unknown_placeholders
+from scheduler.webhook import WebhookConfig, WebhookInvalid, parse_webhook_config
 from thermos.errors import ExitCode, ThermosError
 
 
@@ -34,6 +35,7 @@ class Options:
     flags: MappingProxyType[str, Any]
     settings: Settings
     is_local: bool = False
+    webhook: WebhookConfig | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.flags[name]
@@ -110,6 +112,17 @@ def settings_of(values: dict[str, Any]) -> Settings:
     return replace(settings, executors=MappingProxyType(executors))
 
 
+def _webhook_of(path: str | None, problems: list[str]) -> WebhookConfig | None:
+    text = None if path is None else _read(path, "webhook_config", problems)
+    if text is None:
+        return None
+    try:
+        return parse_webhook_config(text)
+    except WebhookInvalid as error:
+        problems += [f"webhook_config {path}: {problem}" for problem in error.problems]
+        return None
+
+
 def options_of(args: argparse.Namespace, hostname: str, defaults: Mapping[str, Any] | None = None) -> Options:
     """What *args* ask for. *defaults*: of flags that were not given, instead of the table's. Raises OptionsInvalid."""
     values = {}
@@ -129,10 +142,11 @@ def options_of(args: argparse.Namespace, hostname: str, defaults: Mapping[str, A
         problems.append("-thermos_executor_path is missing: without an executor no job can run")
     if (values["tls_cert"] is None) != (values["tls_key"] is None):
         problems.append("-tls_cert and -tls_key belong together")
+    webhook = _webhook_of(values["webhook_config"], problems)
     try:
         settings = replace(settings_of(values), hostname=values["hostname"])
     except OptionsInvalid as error:
         problems += error.problems
     if problems:
         raise OptionsInvalid(problems)
-    return Options(MappingProxyType(values), settings, bool(args.local))
+    return Options(MappingProxyType(values), settings, bool(args.local), webhook)

@@ -36,6 +36,7 @@ from scheduler.program import Ended, Mesos, Program
 from scheduler.store.backups import Backups, is_due
 from scheduler.store.interface import Store, StoreError
 from scheduler.store.opening import open_store
+from scheduler.webhook import Webhook
 from thermos.errors import ExitCode
 from thermos.formats.aurora_api import ResponseCode
 
@@ -181,6 +182,7 @@ class Service:
             gc.enable()
         log.info("leading (epoch %d), %d tasks loaded in %.2f s", epoch, len(state.tasks), time.monotonic() - began_s)
         engine = Engine(settings, lambda: str(uuid.uuid4()), random.random, state)
+        webhook = Webhook(self.options.webhook) if self.options.webhook is not None else None
         program = Program(
             engine,
             store,
@@ -190,11 +192,15 @@ class Service:
             leads=self._election.leads if self._election is not None else None,
             backup=lambda: self._take_backup(store),
             backups=lambda: self._backups_of().names(),
+            moved=webhook.tell if webhook is not None else lambda transitions: None,
         )
         self._program = program
         if not self._ends.empty():
             return self._ends.get() or Ended(ExitCode.OK, "it was asked to end")
         over = threading.Event()
+        if webhook is not None:
+            webhook.start()
+            program.more_metrics.append(webhook.metrics)
         keeper = threading.Thread(target=self._keep_backups, args=(store, program, over), name="backups", daemon=True)
         keeper.start()
         try:
@@ -202,6 +208,8 @@ class Service:
         finally:
             self._program = None
             over.set()
+            if webhook is not None:
+                webhook.close()
 
     def _backups_of(self) -> Backups:
         if self._backups is None:

@@ -104,6 +104,7 @@ THIRD_PARTY: Final[dict[str, frozenset[str]]] = {
     "thermos.health": frozenset({"h2"}),
     "thermos.announce": frozenset({"kazoo"}),
     "observer_static": frozenset({"jinja2", "markupsafe", "prometheus_client", "waitress", "werkzeug"}),
+    "scheduler": frozenset({"h11"}),
     "scheduler.store": frozenset({"psycopg"}),
     "scheduler.mesos": frozenset({"kazoo"}),
     "scheduler.api": frozenset({"waitress", "werkzeug", "prometheus_client"}),
