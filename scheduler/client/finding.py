@@ -19,18 +19,17 @@ def jobs(pattern: Pattern, session: Session) -> list[JobRef]:
     """The jobs that *pattern* means; a key without ``*`` is not looked for. In order of their names."""
     if pattern.is_exact:
         return [JobRef(*pattern)]
-    matching = keys.Pattern(pattern.cluster, "*", "*", "*")
-    names = [name for name in sorted(session.clusters) if _is_cluster(name, matching)]
-    if not names:
-        names = [session.clusters[pattern.cluster].name]
     found: set[JobRef] = set()
-    for name in names:
+    for name in clusters(pattern, session):
         found.update(job for job in known_jobs(session.scheduler(name), pattern.role) if pattern.matches(job))
     return sorted(found)
 
 
-def _is_cluster(name: str, pattern: Pattern) -> bool:
-    return keys.Pattern("*", pattern.cluster, "*", "*").matches(JobRef("", name, "", ""))
+def clusters(pattern: Pattern, session: Session) -> list[str]:
+    """The clusters that *pattern* means, in order. Raises InvalidConfiguration where there is none."""
+    of_pattern = keys.Pattern("*", pattern.cluster, "*", "*")
+    names = [name for name in sorted(session.clusters) if of_pattern.matches(JobRef("", name, "", ""))]
+    return names or [session.clusters[pattern.cluster].name]
 
 
 def known_jobs(scheduler: Scheduler, role: str = "*") -> list[JobRef]:

@@ -16,6 +16,7 @@ from scheduler.client.verb import Verb
 SUMMARIES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "job": "jobs: create, look, change, end",
+        "update": "changes of a job, step by step",
         "config": "configuration files",
         "quota": "what a role may use",
         "sla": "how long instances have been up",
@@ -37,6 +38,16 @@ NOUNS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "inspect": "job_inspect",
             "diff": "job_diff",
             "open": "job_open",
+        },
+        "update": {
+            "start": "update_start",
+            "pause": "update_change",
+            "resume": "update_change",
+            "abort": "update_change",
+            "rollback": "update_change",
+            "list": "update_show",
+            "info": "update_show",
+            "wait": "update_change",
         },
         "config": {"list": "config"},
         "quota": {"get": "quota"},

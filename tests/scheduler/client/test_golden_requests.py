@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,59 @@ def test_replies_can_be_read() -> None:
         response = thrift.decode_reply(path.read_bytes(), method, 0, Protocol.BINARY)
         assert isinstance(response, Response)
         assert isinstance(response.response_code, ResponseCode)
+
+
+def without_own_id(call: tuple[str, Any]) -> tuple[str, Any]:
+    """A request without the id that each run of a client makes up."""
+    method, values = call
+    if method == "startJobUpdate":
+        [label] = values["request"].pop("metadata")
+        assert label["key"] == "org.apache.aurora.client.update_id"
+        uuid.UUID(label["value"])
+    return method, values
+
+
+@pytest.mark.parametrize(
+    "instances, words, numbers",
+    [("", ["-m", "raise the pressure"], "008 009 010"), ("/0-2,5", [], "011 012 013")],
+)
+def test_update_start(
+    client: Client, scheduler: Server, config: str, instances: str, words: list[str], numbers: str
+) -> None:
+    done = client.aurora("update", "start", f"{KEY}{instances}", config, *words)
+    expected = [without_own_id(written(number)) for number in numbers.split()]
+    assert [without_own_id(of(sent)) for sent in scheduler.sent] == expected
+    page = f"{scheduler.url}/scheduler/waterworks/test/pump/update/5d1c7a52-0b1e-4c86-9a58-3f0c2b7e9d11"
+    assert (done.code, done.out) == (
+        0,
+        f"This job update will:\nadd instances: [0-11]\nJob update has started. View your update progress at {page}\n",
+    )
+
+
+def test_update_list(client: Client, scheduler: Server) -> None:
+    done = client.aurora("update", "list", "example")
+    assert [of(sent) for sent in scheduler.sent] == [written("014")]
+    header, line = done.out.splitlines()
+    assert [header[at : at + 5].strip() for at in (0, 48, 85, 101, 113, 133)] == [
+        "JOB", "UPDAT", "STATU", "CREAT", "START", "LAST",
+    ]  # fmt: skip
+    assert line.split() == [
+        "example/waterworks/test/pump", "5d1c7a52-0b1e-4c86-9a58-3f0c2b7e9d11", "ROLLING_FORWARD", "golduser",
+        "2020-09-13T12:26:40", "2020-09-13T12:26:40",
+    ]  # fmt: skip
+    assert json.loads(client.aurora("update", "list", "example", "--write-json").out) == [
+        {
+            "job": KEY,
+            "id": "5d1c7a52-0b1e-4c86-9a58-3f0c2b7e9d11",
+            "user": "golduser",
+            "started": "2020-09-13T12:26:40",
+            "last_modified": "2020-09-13T12:26:40",
+            "status": "ROLLING_FORWARD",
+        }
+    ]
+
+
+def test_update_pause(client: Client, scheduler: Server) -> None:
+    done = client.aurora("update", "pause", KEY, "-m", "why")
+    assert [of(sent) for sent in scheduler.sent] == [written("015"), written("016")]
+    assert (done.code, done.out) == (0, "Update has been paused.\n")
