@@ -11,6 +11,7 @@ from dataclasses import replace
 from scheduler.client.errors import InvalidConfiguration
 from thermos.config.job_json import executor_payload
 from thermos.config.job_schema import (
+    DEFAULT_WATCH_SECS,
     AppcImage,
     BatchUpdateStrategy,
     Container,
@@ -22,7 +23,7 @@ from thermos.config.job_schema import (
     QueueUpdateStrategy,
     VariableBatchUpdateStrategy,
 )
-from thermos.config.ports import ports_requested
+from thermos.config.ports import is_checked, ports_requested
 from thermos.definition import nearest
 from thermos.formats import assigned_task as thrift
 from thermos.formats import aurora_api as api
@@ -78,7 +79,7 @@ def update_settings(job: Job, instances: Sequence[int] | None) -> api.JobUpdateS
         update_group_size=group_size,
         max_per_instance_failures=update.max_per_shard_failures,
         max_failed_instances=update.max_total_failures,
-        min_wait_in_instance_running_ms=update.watch_secs * 1000,
+        min_wait_in_instance_running_ms=_watch_secs(job) * 1000,
         rollback_on_failure=update.rollback_on_failure,
         update_only_these_instances=_ranges(instances) if instances else None,
         wait_for_batch_completion=waits,
@@ -86,6 +87,13 @@ def update_settings(job: Job, instances: Sequence[int] | None) -> api.JobUpdateS
         sla_aware=update.sla_aware,
         update_strategy=strategy,
     )
+
+
+def _watch_secs(job: Job) -> int:
+    """How long an instance must run: unlike the original, not at all where its health is checked and nobody said."""
+    if job.update_config.watch_secs is not None:
+        return job.update_config.watch_secs
+    return 0 if is_checked(job) else DEFAULT_WATCH_SECS
 
 
 def _strategy(job: Job) -> tuple[int, bool, api.JobUpdateStrategy]:

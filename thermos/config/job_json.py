@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from thermos.config.job_schema import THERMOS, Job, MesosTaskInstance
+from thermos.config.job_schema import DEFAULT_WATCH_SECS, THERMOS, Job, MesosTaskInstance
 from thermos.definition import Problem, build, plain
 from thermos.errors import TaskInvalid
 from thermos.schema import Task
@@ -23,7 +23,9 @@ _NOT_IN_PAYLOAD: Final = ("instances", "update_config")
 
 def encode(job: Job) -> str:
     """*job* as one line of JSON; the same job always gives the same text."""
-    return json.dumps(plain(job))
+    raw: Any = plain(job)
+    raw["update_config"].setdefault("watch_secs", DEFAULT_WATCH_SECS)  # the original's readers expect one
+    return json.dumps(raw)
 
 
 def decode(text: str | bytes, source: str) -> Job:

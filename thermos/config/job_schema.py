@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from thermos.config.probe_schema import Probe
 from thermos.definition import about
@@ -60,6 +61,10 @@ class VariableBatchUpdateStrategy:
     )
 
 
+#: Aurora's preset of ``UpdateConfig.watch_secs`` (``aurora/config/schema/base.py``).
+DEFAULT_WATCH_SECS: Final = 45
+
+
 @dataclass(frozen=True, slots=True)
 class UpdateConfig:
     """How instances are replaced by an update."""
@@ -68,10 +73,11 @@ class UpdateConfig:
         default=1,
         metadata=about("Instances updated at the same time, where no strategy is set.", unit="instances", at_least=1),
     )
-    watch_secs: int = field(
-        default=45,
+    watch_secs: int | None = field(
+        default=None,
         metadata=about(
-            "How long an instance must stay RUNNING; 0: what health checks say decides.",
+            "How long an instance must stay RUNNING; 0: what health checks say decides. Not set: 0 where health is "
+            f"checked, else {DEFAULT_WATCH_SECS}.",
             unit="seconds",
             at_least=0,
         ),

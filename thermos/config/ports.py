@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from thermos.config.job_schema import Job, MesosTaskInstance
 from thermos.config.probe_checks import ports_in, ports_probed
+from thermos.config.probe_schema import READINESS
 from thermos.errors import ThermosError
 from thermos.schema import ports_wanted
 
@@ -81,3 +82,13 @@ def ports_requested(job: Job | MesosTaskInstance) -> frozenset[str]:
 def has_health_port(job: Job | MesosTaskInstance) -> bool:
     """Whether the task refers to a port called ``health``, without which HTTP health checks are off."""
     return "health" in ports_wanted(job.task)
+
+
+def is_checked(job: Job) -> bool:
+    """Whether instances of *job* are RUNNING only once something has found them healthy, as the executor has it."""
+    if any(probe.purpose != READINESS for probe in job.x_probes):
+        return True
+    return job.health_check_config.health_checker.shell is not None or "health" in {
+        *ports_wanted(job.task),
+        *portmap(job),
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from scheduler.client.errors import InvalidConfiguration
 from scheduler.wire.plain_json import plain
 from thermos.config import load
 from thermos.config.job_schema import (
+    Announcer,
     AppcImage,
     BatchUpdateStrategy,
     Container,
@@ -22,20 +24,26 @@ from thermos.config.job_schema import (
     Docker,
     DockerImage,
     ExecutorConfig,
+    HealthCheckConfig,
+    HealthCheckerConfig,
     Job,
     Mesos,
     Metadata,
     Parameter,
     PartitionPolicy,
     PercentageSlaPolicy,
+    QueueUpdateStrategy,
+    ShellHealthChecker,
     UpdateConfig,
     VariableBatchUpdateStrategy,
     Volume,
 )
+from thermos.config.probe_schema import Probe, TcpProbe
 from thermos.formats import aurora_api as api
 from thermos.formats.assigned_task import Metadata as ThriftMetadata
 from thermos.schema import MB, Process, Resources, Task
 
+SHELL_CHECK = HealthCheckConfig(health_checker=HealthCheckerConfig(shell=ShellHealthChecker("true")))
 ROOT = Path(__file__).resolve().parents[3]
 JOBS = ROOT.parent / "shared" / "golden" / "jobs"
 golden_only = pytest.mark.skipif(not JOBS.is_dir(), reason="the original's jobs (../shared/golden) are not here")
@@ -201,6 +209,9 @@ def test_strategies_that_the_original_client_dies_of() -> None:
     assert (batch.update_group_size, batch.wait_for_batch_completion) == (3, True)
     assert batch.update_strategy == api.JobUpdateStrategy(batch_strategy=api.BatchJobUpdateStrategy(3, True))
     assert batch.update_only_these_instances == (api.Range(0, 1), api.Range(5, 5))
+    queue = update_settings(job(update_config=UpdateConfig(update_strategy=QueueUpdateStrategy(3))), None)
+    assert (queue.update_group_size, queue.wait_for_batch_completion) == (3, False)
+    assert queue.update_strategy == api.JobUpdateStrategy(queue_strategy=api.QueueJobUpdateStrategy(3))
     several = update_settings(
         job(update_config=UpdateConfig(update_strategy=VariableBatchUpdateStrategy((1, 4)))), None
     )
@@ -219,3 +230,26 @@ def test_tiers() -> None:
 def test_a_tier_that_is_none() -> None:
     with pytest.raises(InvalidConfiguration, match="no tier 'prefered'; did you mean 'preferred'"):
         with_tier(job(tier="prefered"), TIERS)
+
+
+@pytest.mark.parametrize(
+    "fields, expected_ms",
+    [
+        ({}, 45_000),
+        ({"update_config": UpdateConfig(watch_secs=30)}, 30_000),
+        ({"health_check_config": SHELL_CHECK}, 0),
+        ({"health_check_config": SHELL_CHECK, "update_config": UpdateConfig(watch_secs=45)}, 45_000),
+        ({"announce": Announcer(portmap={"health": "http"})}, 0),
+        ({"x_probes": (Probe("p", "liveness", tcp=TcpProbe("http")),)}, 0),
+        ({"x_probes": (Probe("p", "readiness", tcp=TcpProbe("http")),)}, 45_000),
+    ],
+)
+def test_how_long_an_instance_is_watched(fields: dict[str, Any], expected_ms: int) -> None:
+    """Where health is checked and nobody said how long, RUNNING is enough: it means healthy."""
+    assert update_settings(job(**fields), None).min_wait_in_instance_running_ms == expected_ms
+
+
+@pytest.mark.parametrize("cmdline, expected_ms", [("run {{thermos.ports[health]}}", 0), ("run", 45_000)])
+def test_a_health_port_is_a_health_check(cmdline: str, expected_ms: int) -> None:
+    made = job(task=replace(job().task, processes=(Process(name="p", cmdline=cmdline),)))
+    assert update_settings(made, None).min_wait_in_instance_running_ms == expected_ms

@@ -39,12 +39,13 @@ JOB = Job(
         resources=Resources(1.0, 1, 1),
     ),
     announce=Announcer(zk_path="/x/{{mesos.instance}}"),
+    update_config=UpdateConfig(watch_secs=45),
 )  # fmt: skip
 
 VARIANTS = [
     JOB,
-    replace(JOB, update_config=UpdateConfig(update_strategy=QueueUpdateStrategy(3))),
-    replace(JOB, update_config=UpdateConfig(update_strategy=VariableBatchUpdateStrategy((1, 2), True))),
+    replace(JOB, update_config=UpdateConfig(watch_secs=0, update_strategy=QueueUpdateStrategy(3))),
+    replace(JOB, update_config=UpdateConfig(watch_secs=7, update_strategy=VariableBatchUpdateStrategy((1, 2), True))),
     replace(JOB, sla_policy=CountSlaPolicy(1, 2)),
     replace(JOB, sla_policy=PercentageSlaPolicy(99.0, 2)),
     replace(JOB, sla_policy=CoordinatorSlaPolicy("http://x")),
@@ -62,6 +63,12 @@ def test_there_and_back(job: Job) -> None:
     text = job_json.encode(job)
     assert job_json.decode(text, "x") == job
     assert job_json.encode(job_json.decode(text, "x")) == text
+
+
+def test_a_preset_that_others_read() -> None:
+    """The original's programs find the time that they would have filled in themselves."""
+    written = json.loads(job_json.encode(replace(JOB, update_config=UpdateConfig())))
+    assert written["update_config"]["watch_secs"] == 45
 
 
 def test_an_instance() -> None:
