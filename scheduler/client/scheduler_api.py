@@ -32,6 +32,8 @@ REACH_PAUSE_S: Final = 1.0
 #: Pauses, and the whole time, of all other retries.
 RETRY_PAUSE_S: Final = 5.0
 RETRY_FOR_S: Final = 600.0
+#: The same trouble is told only this often.
+REPEAT_S: Final = 60.0
 #: Changes that are the same when they arrive twice: restarting instances once more is what was asked for, and an
 #: update carries an id.
 _HARMLESS_TWICE: Final = frozenset({"restartShards", "startJobUpdate"})
@@ -152,6 +154,7 @@ class Scheduler:
         """The result of *attempt*, tried as often as is safe and sensible."""
         began_s = self._world.mono_s()
         unheard = 0
+        told, told_s = "", 0.0
         while True:
             try:
                 return attempt()
@@ -176,7 +179,9 @@ class Scheduler:
             spent_s = self._world.mono_s() - began_s
             if spent_s + pause_s > RETRY_FOR_S:
                 raise TimedOut(f"{reason}; given up after {spent_s:.0f} s")
-            say(f"{what}: {reason}; trying again in {pause_s:g} s ({spent_s:.0f} of {RETRY_FOR_S:.0f} s spent)")
+            if reason != told or spent_s - told_s >= REPEAT_S:
+                say(f"{what}: {reason}; trying again in {pause_s:g} s ({spent_s:.0f} of {RETRY_FOR_S:.0f} s spent)")
+                told, told_s = reason, spent_s
             self._world.sleep(pause_s)
 
 

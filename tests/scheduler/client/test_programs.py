@@ -63,7 +63,7 @@ def test_words_that_are_none(client: Client) -> None:
     for words, said in [
         (["jbo", "create"], "there is no noun 'jbo'; did you mean 'job'? `aurora help` lists them"),
         (["job", "kil"], "job has no verb 'kil'; did you mean 'kill'? `aurora help job` lists them"),
-        (["update", "start"], "there is no noun 'update'; `aurora help` lists them"),
+        (["sheduler", "start"], "there is no noun 'sheduler'; `aurora help` lists them"),
         (["job", "create", "a/b/c"], "'a/b/c' is no job key: write CLUSTER/ROLE/ENV/NAME"),
         (["job", "status", "a/b/c/d", "--wrong"], "unrecognized arguments: --wrong"),
         (["help", "jbo"], "there is no noun 'jbo'"),

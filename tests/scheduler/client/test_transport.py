@@ -57,6 +57,7 @@ def test_transient_for_ever_is_given_up_after_ten_minutes(client: Client) -> Non
         done = client.aurora(*READ)
     assert done.code == 9
     assert sum(client.slept_s) == 600
+    assert done.err.count("trying again") == 10  # told once a minute, tried every 5 s
     assert "given up after 600 s" in done.err
 
 
