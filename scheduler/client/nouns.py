@@ -17,6 +17,7 @@ SUMMARIES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "job": "jobs: create, look, change, end",
         "update": "changes of a job, step by step",
+        "cron": "jobs that start at the times of a schedule",
         "config": "configuration files",
         "quota": "what a role may use",
         "sla": "how long instances have been up",
@@ -49,6 +50,7 @@ NOUNS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "info": "update_show",
             "wait": "update_change",
         },
+        "cron": {"schedule": "cron", "deschedule": "cron", "start": "cron", "show": "cron"},
         "config": {"list": "config"},
         "quota": {"get": "quota"},
         "sla": {"get-task-up-count": "sla", "get-job-uptime": "sla"},
