@@ -10,7 +10,7 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from observer_static.filters import number, to
+from observer_static.filters import href, number, to
 from observer_static.pages import Port
 from scheduler.pages.pages import StateCount
 
@@ -37,10 +37,11 @@ def state_chips(counts: Iterable[StateCount]) -> Markup:
         shown = Markup(
             f'<span class="s {CLASSES.get(one.state, "LOST")}">{number(one.count)} {escape(one.state)}</span>'
         )
-        if one.href is None:
+        address = href(one.href)
+        if address is None:
             parts.append(shown)
         else:
-            parts.append(Markup(f'<a href="{escape(one.href)}"{_CURRENT if one.is_chosen else ""}>{shown}</a>'))
+            parts.append(Markup(f'<a href="{escape(address)}"{_CURRENT if one.is_chosen else ""}>{shown}</a>'))
     return Markup(" ").join(parts)
 
 

@@ -1,0 +1,114 @@
+"""A cluster in which something of everything has happened, for the scheduler's pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from scheduler.api.backend import Leader, View
+from scheduler.core.changes import PutCronJob, PutHost, PutQuota
+from scheduler.core.commands import Answer, Command
+from scheduler.model import Host, JobKey, Mode, Resources
+from tests.support.world import JOB, World, job_of, offer
+from thermos.formats import assigned_task as wire
+
+T = TypeVar("T")
+
+WEB: Final = JOB
+BATCH: Final = JobKey("www", "devel", "numbers")
+FLAPS: Final = JobKey("www", "prod", "flaps")
+STUCK: Final = JobKey("ads", "prod", "stuck")
+CRON: Final = JobKey("ads", "staging1", "nightly")
+
+
+class Paged:
+    """The backend of a world; leads."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.leading = Leader(True, "http://leader.example.org:8081")
+
+    def look(self, at: Callable[[View], T]) -> T:
+        return at(view_of(self.world))
+
+    def leader(self) -> Leader:
+        return self.leading
+
+    def command(self, command: Command) -> Answer:
+        return self.world.command(command)
+
+    def backup(self) -> str:
+        return ""
+
+    def backups(self) -> tuple[str, ...]:
+        return ()
+
+    def snapshot(self) -> None:
+        """Nothing is kept."""
+
+
+def view_of(world: World) -> View:
+    """What pages see of it."""
+    engine = world.engine
+    return View(
+        engine.state, engine.offers, engine.settings, engine.pending_reasons(), engine.metrics(), world.now.wall_ms,
+        engine.groups.groups, engine.held, 1_699_999_000_000,
+    )  # fmt: skip
+
+
+def busy_world() -> World:
+    """Services, a batch job, tasks that failed, wait, were killed and lost; agents of every kind; quota; a cron job."""
+    world = World(
+        hostname="scheduler-1.example.org",
+        cluster_name="west",
+        allowed_container_types=frozenset({"MESOS", "DOCKER"}),
+        max_tasks_per_job=5000,
+    )
+    state = world.engine.state
+    state.apply(PutQuota("www", Resources(6000, 4096, 2048)))
+    state.apply(PutHost(Host("host-9", "agent-9", (("rack", frozenset({"r1", "r2"})),), Mode.DRAINING)))
+    state.apply(PutCronJob(CRON, job_of(CRON, 2, is_service=False)._replace(cron_schedule="0 3 * * *")))
+    world.run(
+        WEB,
+        5,
+        production=True,
+        tier="preferred",
+        contact_email="web@example.org",
+        metadata=(wire.Metadata("team", "storefront"), wire.Metadata("build", "1.2.3")),
+        constraints=(
+            wire.Constraint("host", wire.TaskConstraint(limit=wire.LimitConstraint(1))),
+            wire.Constraint("rack", wire.TaskConstraint(value=wire.ValueConstraint(True, ("bad",)))),
+        ),
+        resources=(
+            wire.Resource(num_cpus=1.0), wire.Resource(ram_mb=128), wire.Resource(disk_mb=64),
+            wire.Resource(named_port="http"), wire.Resource(named_port="admin"),
+        ),
+        container=wire.Container(docker=wire.DockerContainer("nginx:1.27")),
+        partition_policy=wire.PartitionPolicy(True, 300),
+    )  # fmt: skip
+    world.pass_s(600)
+    # One of them fails after a while, and its successor runs on another host.
+    world.status(world.tasks(WEB)[2], "FAILED", "Command exited with status 1")
+    world.offers(offer(7, attributes=(("rack", "r7"), ("ssd", "yes"))))
+    world.pass_s(2)
+    world.status(world.tasks(WEB)[2], "STARTING", "Initializing sandbox.")
+    # A batch job: done, killed, lost.
+    world.run(BATCH, 3, is_service=False)
+    tasks = world.tasks(BATCH)
+    world.status(tasks[0], "FINISHED", "All processes ended well")
+    world.kill(BATCH, frozenset({1}))
+    world.status(tasks[1], "KILLED", "Killed by ann")
+    world.status(tasks[2], "LOST", "The agent does not come back")
+    # A service that ends at once: throttled.
+    world.run(FLAPS, 1)
+    world.status(world.task(FLAPS), "FAILED", "No such file: ./server")
+    # What no host has room for.
+    world.create(
+        STUCK,
+        40,
+        resources=(wire.Resource(num_cpus=64.0), wire.Resource(ram_mb=1024), wire.Resource(disk_mb=1024)),
+    )
+    world.pass_s(20)
+    world.offers(*(offer(number, attributes=(("rack", f"r{number}"),)) for number in (3, 4, 8)))
+    world.pass_s(20)
+    return world
