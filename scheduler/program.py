@@ -20,6 +20,7 @@ from scheduler.core.decision import Transition
 from scheduler.core.engine import Engine
 from scheduler.core.events import (
     Action,
+    AskCoordinator,
     Call,
     Disconnected,
     DiskFull,
@@ -107,7 +108,8 @@ class Program:
 
     *accept* makes the call that launches tasks, with a status for each that cannot be; *connect* makes the connection
     to Mesos, from the framework's id (None: we have none yet) and where its events go. *moved* is told of every task
-    that came into another state, once that is durable; it runs within the loop, and is to return at once.
+    that came into another state, once that is durable; *ask* asks an SLA coordinator, and puts what comes of that into
+    the queue. Both run within the loop, and are to return at once.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class Program:
         backup: Callable[[], str],
         backups: Callable[[], tuple[str, ...]],
         moved: Callable[[Sequence[Transition]], None] = lambda transitions: None,
+        ask: Callable[[AskCoordinator], None] = lambda question: None,
         wall: Callable[[], float] = time.time,
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -137,6 +140,7 @@ class Program:
         self._backup = backup
         self._backups = backups
         self._moved = moved
+        self._ask = ask
         self._wall = wall
         self._mono = mono
         self._queue: queue.SimpleQueue[Item] = queue.SimpleQueue()
@@ -284,6 +288,8 @@ class Program:
             self.commits += 1
             self.commit_s += self._mono() - began_s
         self.engine.committed()
+        for words in self.engine.take_notes():
+            log.warning("%s", words)
         for action in actions:
             self._act(action)
         for future, answer in answers:
@@ -306,6 +312,9 @@ class Program:
 
     def _act(self, action: Action) -> None:
         assert self._mesos is not None
+        if isinstance(action, AskCoordinator):
+            self._ask(action)
+            return
         if not isinstance(action, Launch):
             self._mesos.call(action)
             return

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from scheduler.api.failures import Refused
+from scheduler.api.maintaining import MAINTENANCE
 from scheduler.core.commands import (
     AddInstances,
     Command,
@@ -101,4 +102,5 @@ COMMANDS: Final[Mapping[str, Callable[[Arguments, str], Command]]] = MappingProx
     "triggerImplicitTaskReconciliation": _reconcile_implicitly,
     "pruneTasks": _prune_tasks,
     "forceTaskState": _force_task_state,
+    **MAINTENANCE,
 })  # fmt: skip

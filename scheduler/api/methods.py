@@ -43,7 +43,6 @@ CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="Apache Aurora Scheduler", 
 
 _UPDATES: Final = "job updates"
 _CRON: Final = "cron jobs"
-_MAINTENANCE: Final = "maintenance of hosts"
 _RECOVERY: Final = "recovery from a backup while the scheduler runs"
 #: Methods that this scheduler does not have, and what they belong to.
 MISSING: Final[Mapping[str, str]] = MappingProxyType(
@@ -52,9 +51,6 @@ MISSING: Final[Mapping[str, str]] = MappingProxyType(
          "abortJobUpdate", "rollbackJobUpdate", "pulseJobUpdate"), _UPDATES,
     )
     | dict.fromkeys(("scheduleCronJob", "descheduleCronJob", "startCronJob", "replaceCronTemplate"), _CRON)
-    | dict.fromkeys(
-        ("startMaintenance", "drainHosts", "maintenanceStatus", "endMaintenance", "slaDrainHosts"), _MAINTENANCE
-    )
     | dict.fromkeys(
         ("stageRecovery", "queryRecovery", "deleteRecoveryTasks", "commitRecovery", "unloadRecovery"), _RECOVERY
     )

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from scheduler.api.backend import View
 from scheduler.api.failures import Refused
+from scheduler.api.maintaining import hosts_of
 from scheduler.core import queries, quota
 from scheduler.core.commands import Answer, done
+from scheduler.core.maintenance import statuses_of
 from scheduler.core.submission import checked_config, checked_job
 from scheduler.core.tiers import tier_configs
 from scheduler.model import Resources
@@ -27,6 +29,7 @@ from thermos.formats.aurora_api import (
     JobSummaryResult,
     JobUpdateRequest,
     JobUpdateSettings,
+    MaintenanceStatusResult,
     PendingReason,
     PopulateJobResult,
     Result,
@@ -118,6 +121,11 @@ def _tiers(view: View, arguments: Arguments) -> Found:
     return done(result=Result(get_tier_config_result=tier_configs(view.settings)))
 
 
+def _maintenance_status(view: View, arguments: Arguments) -> Found:
+    statuses, words = statuses_of(view.state, hosts_of(arguments))
+    return done(*words, result=Result(maintenance_status_result=MaintenanceStatusResult(statuses)))
+
+
 #: Method → what it finds; raises Refused and Invalid.
 READINGS: Final[Mapping[str, Callable[[View, Arguments], Found]]] = MappingProxyType({
     "getRoleSummary": _role_summary,
@@ -131,4 +139,5 @@ READINGS: Final[Mapping[str, Callable[[View, Arguments], Found]]] = MappingProxy
     "populateJobConfig": _populate,
     "getJobUpdateDiff": _diff,
     "getTierConfigs": _tiers,
+    "maintenanceStatus": _maintenance_status,
 })  # fmt: skip

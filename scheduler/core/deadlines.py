@@ -18,6 +18,8 @@ class Due(Enum):
     PARTITIONED_FOR_LONG = "partitioned for long"
     PRUNE = "prune"
     RECONCILE = "reconcile"
+    COORDINATOR = "coordinator"  # an SLA coordinator that does not answer, nor is said not to
+    DRAIN = "drain"
 
 
 #: What is due, and about what: a task's id, a job, or nothing.

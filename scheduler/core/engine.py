@@ -13,10 +13,12 @@ from typing import Final, cast
 from scheduler.core import lifecycle, pruning
 from scheduler.core.changes import PutFramework, PutHost
 from scheduler.core.commands import Answer, Command, JobCommand
+from scheduler.core.coordinators import Coordinators
 from scheduler.core.deadlines import Deadlines, Due
 from scheduler.core.decision import Decision, Draft
 from scheduler.core.events import (
     Acknowledge,
+    CoordinatorAnswered,
     Decline,
     Disconnected,
     DiskFull,
@@ -39,6 +41,7 @@ from scheduler.core.events import (
 )
 from scheduler.core.groups import TaskGroups
 from scheduler.core.jobs import Jobs
+from scheduler.core.maintenance import Maintenance
 from scheduler.core.offers import OfferBook
 from scheduler.core.parts import Part, Tools
 from scheduler.core.reconciling import Reconciling
@@ -50,7 +53,7 @@ from scheduler.states import TERMINAL, ScheduleStatus
 from thermos.formats.mesos_v1_scheduler import Offer, Status
 
 #: What looks after something of its own; see :mod:`scheduler.core.parts`.
-PARTS: Final[tuple[type[Part], ...]] = ()
+PARTS: Final[tuple[type[Part], ...]] = (Maintenance,)
 #: A refusal for no time at all: the master may offer it again at once, in another shape.
 _NOT_REFUSED_S: Final = 0.0
 
@@ -72,7 +75,18 @@ class Engine:
         self.reconciling = Reconciling(self._draft, self.deadlines, settings)
         self.scheduling = Scheduling(self._draft, self.offers, self.groups, self.tasks, settings, chance)
         self.jobs = Jobs(self._draft, self.tasks, self.reconciling, settings)
-        tools = Tools(self._draft, self.tasks, self.deadlines, self.offers, self.groups, settings, fresh, chance)
+        self.coordinators = Coordinators(self._draft, self.deadlines, settings)
+        tools = Tools(
+            self._draft,
+            self.tasks,
+            self.deadlines,
+            self.offers,
+            self.groups,
+            self.coordinators,
+            settings,
+            fresh,
+            chance,
+        )
         self.parts: tuple[Part, ...] = tuple(kind(tools) for kind in PARTS)
         self._of_due = {due: part for part in self.parts for due in part.dues}
         self._of_command = {kind: part for part in self.parts for kind in part.commands}
@@ -121,12 +135,15 @@ class Engine:
                 self.holds["disk"] = "The scheduler's disk is full, and what it would decide cannot be kept"
             case DiskHasRoom():
                 self.holds.pop("disk", None)
+            case CoordinatorAnswered():
+                self.coordinators.answered(event)
             case InverseOffers() | RescindInverseOffer():
-                # An agent that is to go says so in its offers, too, and those are avoided. The inverse offer stays
-                # unanswered: nobody has promised to be gone by then.
-                self.counts["inverse_offers"] += 1
+                pass  # a part's
             case Message():
                 self.counts["executor_messages"] += 1
+        for part in self.parts:
+            if isinstance(event, part.events):
+                part.heard(event)
         return self._decided()
 
     def command(self, command: Command, now: Now) -> tuple[Answer, Decision]:
@@ -154,6 +171,7 @@ class Engine:
                     part.task_changed(before, after)
 
     def _resume(self) -> None:
+        self.coordinators.clear()
         self.tasks.resume()
         self.reconciling.resume()
         for part in self.parts:
@@ -236,6 +254,9 @@ class Engine:
         for due, about in self.deadlines.due(now.mono_s):
             if due is Due.RECONCILE:
                 self.reconciling.due(self.is_registered)
+            elif due is Due.COORDINATOR:
+                assert isinstance(about, int)
+                self.coordinators.due(about)
             elif due is Due.PRUNE:
                 assert isinstance(about, tuple)
                 self._prune(about)
@@ -277,7 +298,8 @@ class Engine:
         """Every figure that the engine has: counts of what happened, and how things stand."""
         found: dict[str, float] = dict(self.tasks.census())
         found["framework_registered"] = int(self.is_registered and self.is_leading)
-        parts = [part.counts for part in self.parts]
-        for counts in (self.counts, self.tasks.counts, self.scheduling.counts, self.reconciling.counts, *parts):
-            found.update(counts)
+        for one in (self, self.tasks, self.scheduling, self.reconciling, self.coordinators):
+            found.update(one.counts)
+        for part in self.parts:
+            found.update(part.metrics())
         return found

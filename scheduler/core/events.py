@@ -38,7 +38,9 @@ __all__ = [
     "AcceptInverseOffers",
     "Acknowledge",
     "Action",
+    "AskCoordinator",
     "Call",
+    "CoordinatorAnswered",
     "Decline",
     "DeclineInverseOffers",
     "Disconnected",
@@ -114,6 +116,15 @@ class DiskHasRoom(NamedTuple):
     """Something could be made durable again."""
 
 
+class CoordinatorAnswered(NamedTuple):
+    """An SLA coordinator has answered, or could not be asked. *number*: of what was asked. *failure*: why there is no
+    answer, for people; then nothing is allowed."""
+
+    number: int
+    is_allowed: bool
+    failure: str | None = None
+
+
 MesosEvent: TypeAlias = (
     Subscribed
     | Offers
@@ -126,7 +137,7 @@ MesosEvent: TypeAlias = (
     | Disconnected
     | MasterError
 )
-Event: TypeAlias = MesosEvent | Woke | Elected | Suspended | Resumed | DiskFull | DiskHasRoom
+Event: TypeAlias = MesosEvent | Woke | Elected | Suspended | Resumed | DiskFull | DiskHasRoom | CoordinatorAnswered
 
 Call: TypeAlias = (
     Accept
@@ -150,5 +161,17 @@ class Launch(NamedTuple):
     tasks: tuple[Task, ...]
 
 
-#: What a decision asks Mesos for. Each is sent only when the decision's changes are durable.
-Action: TypeAlias = Call | Launch
+class AskCoordinator(NamedTuple):
+    """Ask an SLA coordinator whether *task* may go; what comes of it is ``CoordinatorAnswered``, with this *number*."""
+
+    number: int
+    url: str
+    #: Of the answer, the field that says so.
+    status_key: str
+    task: Task
+    #: So long until the task goes in any case; None: for ever.
+    countdown_ms: int | None
+
+
+#: What a decision asks for. Each is sent only when the decision's changes are durable.
+Action: TypeAlias = Call | Launch | AskCoordinator

@@ -95,6 +95,11 @@ class Settings:
     min_required_instances_for_sla_check: int = 20
     max_sla_duration_s: float = 7200.0
 
+    # -- maintenance
+    host_maintenance_polling_interval_s: float = 60.0
+    sla_coordinator_timeout_s: float = 60.0
+    max_parallel_coordinated_maintenance: int = 10
+
     tiers: tuple[Tier, ...] = TIERS
     default_tier: str = "preemptible"
     executors: MappingProxyType[str, ExecutorSettings] = field(default_factory=lambda: MappingProxyType({}))

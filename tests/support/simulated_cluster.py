@@ -22,6 +22,7 @@ from scheduler.core.engine import Engine
 from scheduler.core.events import (
     Accept,
     Acknowledge,
+    AskCoordinator,
     Disconnected,
     Elected,
     Kill,
@@ -174,6 +175,8 @@ class SimulatedCluster:
                         self._die("after a launch")
                 elif isinstance(action, (Kill, Reconcile, Acknowledge)) and self._chance(0.1):
                     self.log.append(f"{self._at()} lost: {action}")
+                elif isinstance(action, AskCoordinator):
+                    raise Broken(f"there is no coordinator: {action}")
                 else:
                     self.simulation.call(action)
 
