@@ -190,7 +190,6 @@ def _job_row(key: JobKey, tasks: tuple[Task, ...], cron: JobConfiguration | None
         states=state_counts(active),
         ended=len(tasks) - len(active),
         last_failure=_last_failure(tasks),
-        is_waiting=any(task.status in (ScheduleStatus.PENDING, ScheduleStatus.THROTTLED) for task in active),
     )
 
 

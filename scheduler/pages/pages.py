@@ -103,7 +103,6 @@ class JobRow:
     states: tuple[StateCount, ...] = field(metadata=doc("Its active instances by state; empty: it has none."))
     ended: int = field(metadata=doc("Its tasks that are over and still remembered."))
     last_failure: Ended | None = field(metadata=doc("The newest that failed or was lost; None: none is remembered."))
-    is_waiting: bool = field(metadata=doc("Whether any instance waits."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

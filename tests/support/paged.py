@@ -108,7 +108,7 @@ def busy_world() -> World:
         40,
         resources=(wire.Resource(num_cpus=64.0), wire.Resource(ram_mb=1024), wire.Resource(disk_mb=1024)),
     )
-    world.pass_s(20)
+    world.pass_s(6)
     world.offers(*(offer(number, attributes=(("rack", f"r{number}"),)) for number in (3, 4, 8)))
-    world.pass_s(20)
+    world.pass_s(10)
     return world
