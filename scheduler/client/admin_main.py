@@ -61,7 +61,7 @@ def _help(words: list[str]) -> int:
         return ExitCode.OK
     print(f"usage: {PROGRAM} COMMAND CLUSTER ...\n\nLook after a scheduler: this project's, or Apache Aurora's.\n")
     for name in nouns.ADMIN:
-        print(f"  {name:<24}{nouns.load_admin(name).summary}")
+        print(f"  {name:<32}{nouns.load_admin(name).summary}")
     print(f"\n`{PROGRAM} COMMAND --help` explains one, with an example and its exit codes.")
     return ExitCode.OK
 

@@ -71,6 +71,18 @@ ADMIN: Final[Mapping[str, str]] = MappingProxyType(
         "scheduler_snapshot": "admin_store",
         "scheduler_backup_now": "admin_store",
         "scheduler_list_backups": "admin_store",
+        "scheduler_stage_recovery": "admin_recovery",
+        "scheduler_print_recovery_tasks": "admin_recovery",
+        "scheduler_delete_recovery_tasks": "admin_recovery",
+        "scheduler_commit_recovery": "admin_recovery",
+        "scheduler_unload_recovery": "admin_recovery",
+        "host_deactivate": "admin_hosts",
+        "host_activate": "admin_hosts",
+        "host_status": "admin_hosts",
+        "host_drain": "admin_drain",
+        "sla_host_drain": "admin_hosts",
+        "sla_list_safe_domain": "admin_sla",
+        "sla_probe_hosts": "admin_sla",
     }
 )
 

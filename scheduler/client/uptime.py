@@ -61,25 +61,33 @@ def percentiles(text: str) -> list[float]:
 
 
 def uptimes_s(tasks: Iterable[ScheduledTask], now_s: float) -> list[int]:
-    """Of each active task, how long it has been RUNNING; 0 for one that is not. Sorted."""
+    """How long ago each task began to be RUNNING; those that never were are left out. Sorted."""
     found = []
     for task in tasks:
-        since_ms = [
-            event.timestamp
-            for event in task.task_events or ()
-            if event.status is ScheduleStatus.RUNNING and event.timestamp
-        ]
-        is_up = task.status is ScheduleStatus.RUNNING and since_ms
-        found.append(max(0, math.floor(now_s - since_ms[-1] / 1000)) if is_up else 0)
+        since_ms = [event.timestamp for event in task.task_events or () if event.status is ScheduleStatus.RUNNING]
+        if since_ms and since_ms[0] is not None:
+            found.append(max(0, math.floor(now_s - since_ms[0] / 1000)))
     return sorted(found)
 
 
-def share_up(uptimes: Sequence[int], seconds: int) -> float:
-    """Percent of the tasks that have been up for at least *seconds*."""
-    return 100.0 * sum(uptime >= seconds for uptime in uptimes) / len(uptimes) if uptimes else 0.0
+def share_up(uptimes: Sequence[int], seconds: float, total: int | None = None) -> float:
+    """Percent of *total* tasks (not given: of these) that have been up for at least *seconds*."""
+    of = len(uptimes) if total is None else total
+    return 100.0 * sum(uptime >= seconds for uptime in uptimes) / of if of else 0.0
 
 
 def at_percentile(uptimes: Sequence[int], percentile: float) -> int:
     """The uptime that *percentile* percent of the tasks reach; *uptimes* are sorted."""
-    index = len(uptimes) - math.floor(percentile / 100.0 * len(uptimes))
+    index = len(uptimes) - math.floor(percentile / 100.0 * len(uptimes)) - 1
     return uptimes[index] if 0 <= index < len(uptimes) else 0
+
+
+def wait_s(uptimes: Sequence[int], percentage: float, seconds: float, total: int) -> float | None:
+    """How long until *percentage* percent of *total* tasks have been up for *seconds*; None: never, with these tasks.
+
+    *uptimes* are sorted, of the tasks that are there.
+    """
+    if share_up(uptimes, seconds, total) >= percentage:
+        return 0
+    index = len(uptimes) - math.ceil(total * percentage / 100.0)
+    return seconds - uptimes[index] if 0 <= index < len(uptimes) else None

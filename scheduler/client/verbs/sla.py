@@ -11,6 +11,7 @@ from scheduler.client.keys import JobRef
 from scheduler.client.printing import print_json
 from scheduler.client.session import Session
 from scheduler.client.verb import Verb
+from scheduler.states import LIVE
 
 _DURATIONS: Final = "1m,10m,1h,12h,7d"
 _PERCENTILES: Final = "99,95,90,85,75,60,50,30,10"
@@ -36,9 +37,9 @@ def configure_uptime(parser: argparse.ArgumentParser) -> None:
 
 def _uptimes(job: JobRef, session: Session) -> list[int]:
     scheduler = session.scheduler(job.cluster)
-    tasks = finding.active_tasks(scheduler, job)
+    tasks = scheduler.tasks(job.key, statuses=LIVE, code=ExitCode.INVALID_PARAMETER)
     if not tasks:
-        raise finding.no_such_job(scheduler, job, f"{job} has no active instances")
+        raise finding.no_such_job(scheduler, job, f"{job} has no running instances")
     return uptime.uptimes_s(tasks, session.world.wall_s())
 
 
@@ -81,7 +82,7 @@ VERBS = {
     "sla get-task-up-count": Verb(
         "sla get-task-up-count",
         "show which share of instances has been up for how long",
-        "Show the share of active instances that have been RUNNING for at least each duration.",
+        "Of the instances that have come to run, show the share that has been RUNNING for at least each duration.",
         "aurora sla get-task-up-count west/www-data/prod/hello --durations 3m,1h,1d6h",
         _CODES,
         configure_count,
@@ -91,7 +92,7 @@ VERBS = {
     "sla get-job-uptime": Verb(
         "sla get-job-uptime",
         "show how long instances have been up, at percentiles",
-        "Show the uptime in seconds that each percentage of the active instances reaches.",
+        "Show the uptime in seconds that each percentage of the running instances reaches.",
         "aurora sla get-job-uptime west/www-data/prod/hello --percentiles 95,50",
         _CODES,
         configure_uptime,
