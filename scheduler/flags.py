@@ -156,12 +156,6 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             _setting(
                 "offer_reservation_duration", duration, "offer_reservation_duration_s", "how long an agent is kept"
             ),
-            _setting(
-                "unavailability_threshold",
-                duration,
-                "unavailability_threshold_s",
-                "agents that go so soon are not used",
-            ),
         ),
         "scheduling": (
             _setting("first_schedule_delay", duration, "first_schedule_delay_s", "a new task waits so long"),
@@ -242,6 +236,47 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             _setting("enable_revocable_cpus", truth, "enable_revocable_cpus", "… of CPUs"),
             _setting("enable_revocable_ram", truth, "enable_revocable_ram", "… of memory"),
             Flag("tier_config", str, None, "a file that names the tiers"),
+        ),
+        "maintenance and SLA": (
+            _setting(
+                "unavailability_threshold",
+                duration,
+                "unavailability_threshold_s",
+                "an agent that Mesos says is about to go is not used so long before, and emptied",
+            ),
+            _setting(
+                "host_maintenance_polling_interval",
+                duration,
+                "host_maintenance_polling_interval_s",
+                "how often it is looked at what may leave a host that is drained",
+            ),
+            _setting("sla_aware_kill_non_prod", truth, "sla_aware_kill_non_prod", "SLA policies hold for all tiers"),
+            _setting(
+                "min_required_instances_for_sla_check",
+                int,
+                "min_required_instances_for_sla_check",
+                "of jobs with fewer instances, a policy of percentage or count keeps none",
+            ),
+            _setting(
+                "max_sla_duration_secs", duration, "max_sla_duration_s", "the longest duration that a policy may have"
+            ),
+            _setting("sla_coordinator_timeout", duration, "sla_coordinator_timeout_s", "then it has said no"),
+            _setting(
+                "max_parallel_coordinated_maintenance",
+                int,
+                "max_parallel_coordinated_maintenance",
+                "so many coordinators are asked at once",
+            ),
+            _setting(
+                "sla_stat_refresh_interval", duration, "sla_stat_refresh_interval_s", "how often SLA figures are made"
+            ),
+            _setting(
+                "sla_prod_metrics",
+                _set_of_words,
+                "sla_prod_metrics",
+                "of production services: JOB_UPTIMES, MEDIANS, PLATFORM_UPTIME",
+            ),
+            _setting("sla_non_prod_metrics", _set_of_words, "sla_non_prod_metrics", "… and of all other services"),
         ),
         "executors": (
             Flag("thermos_executor_path", str, None, "where agents fetch the executor from, or where it lies on them"),

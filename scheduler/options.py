@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from scheduler.core.settings import Settings
+from scheduler.core.settings import SLA_METRICS, Settings
 from scheduler.core.tiers import parse_tier_config
 from scheduler.flags import FLAGS, truth
 from scheduler.mesos.executors import ExecutorsInvalid, executor_settings_from_flags, parse_custom_executor_config
@@ -76,6 +76,10 @@ def settings_of(values: dict[str, Any]) -> Settings:
         problems.append(f"allowed_job_environments is no regular expression: {error}")
     unknown = set(settings.offer_order) - {"RANDOM", "CPU", "MEMORY", "DISK", "REVOCABLE_CPU"}
     problems += [f"offer_order: there is no order {name}" for name in sorted(unknown)]
+    for name, kinds in (
+        ("sla_prod_metrics", settings.sla_prod_metrics), ("sla_non_prod_metrics", settings.sla_non_prod_metrics),
+    ):  # fmt: skip
+        problems += [f"{name}: there is no kind {kind}" for kind in sorted(kinds - SLA_METRICS)]
     if values["tier_config"] is not None:
         text = _read(values["tier_config"], "tier_config", problems)
         if text is not None:

@@ -33,6 +33,7 @@ from scheduler.mesos.task_info import accept_of
 from scheduler.options import Options, OptionsInvalid
 from scheduler.pages.site import Site
 from scheduler.program import Ended, Mesos, Program
+from scheduler.sla_coordinator import SlaCoordinators
 from scheduler.store.backups import Backups, is_due
 from scheduler.store.interface import Store, StoreError
 from scheduler.store.opening import open_store
@@ -183,6 +184,9 @@ class Service:
         log.info("leading (epoch %d), %d tasks loaded in %.2f s", epoch, len(state.tasks), time.monotonic() - began_s)
         engine = Engine(settings, lambda: str(uuid.uuid4()), random.random, state)
         webhook = Webhook(self.options.webhook) if self.options.webhook is not None else None
+        coordinators = SlaCoordinators(
+            settings.cluster_name, settings.sla_coordinator_timeout_s, lambda answer: program.tell(answer)
+        )
         program = Program(
             engine,
             store,
@@ -193,6 +197,7 @@ class Service:
             backup=lambda: self._take_backup(store),
             backups=lambda: self._backups_of().names(),
             moved=webhook.tell if webhook is not None else lambda transitions: None,
+            ask=coordinators.ask,
         )
         self._program = program
         if not self._ends.empty():

@@ -16,6 +16,10 @@ TIERS: Final = (
 )
 
 
+#: Kinds of SLA figures (``MetricCalculator.java``).
+SLA_METRICS: Final = frozenset({"JOB_UPTIMES", "MEDIANS", "PLATFORM_UPTIME"})
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutorSettings:
     """One executor that jobs may name, and what it takes for itself. *raw*: the rest of its ``ExecutorInfo``, as JSON
@@ -99,6 +103,10 @@ class Settings:
     host_maintenance_polling_interval_s: float = 60.0
     sla_coordinator_timeout_s: float = 60.0
     max_parallel_coordinated_maintenance: int = 10
+    sla_stat_refresh_interval_s: float = 60.0
+    #: Some of ``SLA_METRICS``.
+    sla_prod_metrics: frozenset[str] = SLA_METRICS
+    sla_non_prod_metrics: frozenset[str] = frozenset()
 
     tiers: tuple[Tier, ...] = TIERS
     default_tier: str = "preemptible"
