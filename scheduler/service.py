@@ -160,6 +160,11 @@ class Service:
         (log.info if ended.code == ExitCode.OK else log.error)("ending: %s", ended.reason)
         return ended.code
 
+    def _tell_program(self, event: Event) -> None:
+        """From any thread, while we lead."""
+        if self._program is not None:
+            self._program.tell(event)
+
     def _told(self, event: ElectionEvent) -> None:
         """From the election's thread."""
         if isinstance(event, Elected):
@@ -185,7 +190,7 @@ class Service:
         engine = Engine(settings, lambda: str(uuid.uuid4()), random.random, state)
         webhook = Webhook(self.options.webhook) if self.options.webhook is not None else None
         coordinators = SlaCoordinators(
-            settings.cluster_name, settings.sla_coordinator_timeout_s, lambda answer: program.tell(answer)
+            settings.cluster_name, settings.sla_coordinator_timeout_s, self._tell_program
         )
         program = Program(
             engine,
