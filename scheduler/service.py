@@ -189,9 +189,7 @@ class Service:
         log.info("leading (epoch %d), %d tasks loaded in %.2f s", epoch, len(state.tasks), time.monotonic() - began_s)
         engine = Engine(settings, lambda: str(uuid.uuid4()), random.random, state)
         webhook = Webhook(self.options.webhook) if self.options.webhook is not None else None
-        coordinators = SlaCoordinators(
-            settings.cluster_name, settings.sla_coordinator_timeout_s, self._tell_program
-        )
+        coordinators = SlaCoordinators(settings.cluster_name, settings.sla_coordinator_timeout_s, self._tell_program)
         program = Program(
             engine,
             store,

@@ -64,10 +64,11 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(OptionsInvalid) as caught:
         options(
             "-tls_cert", "x", "-offer_order", "CPU,SIZE", "-allowed_job_environments", "(", "-tier_config", str(tiers),
-            "-custom_executor_config", str(tmp_path / "none"), "-thermos_executor_path", "/x/", needed=(),
+            "-custom_executor_config", str(tmp_path / "none"), "-thermos_executor_path", "/x/",
+            "-sla_prod_metrics", "MEDIANS,MEANS", needed=(),
         )  # fmt: skip
     text = str(caught.value)
-    for part in ("-mesos_master_address", "thermos_executor_path", "-tls_cert and -tls_key", "no order SIZE",
+    for part in ("-mesos_master_address", "thermos_executor_path", "-tls_cert and -tls_key", "no order SIZE", "no kind MEANS",
                  "allowed_job_environments", "tier_config", "custom_executor_config"):  # fmt: skip
         assert part in text, part
 
@@ -81,6 +82,5 @@ def test_every_setting_is_settable() -> None:
     """What an operator could want to set has a flag; tiers and executors come from files."""
     named = {flag.setting for flags in FLAGS.values() for flag in flags}
     assert {field.name for field in fields(Settings)} - named == {
-        "hostname", "tiers", "default_tier", "executors", "sla_aware_kill_non_prod",
-        "min_required_instances_for_sla_check", "max_sla_duration_s",
+        "hostname", "tiers", "default_tier", "executors",
     }  # fmt: skip
