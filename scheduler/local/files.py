@@ -27,7 +27,7 @@ _JSON: Final = "application/json"
 #: Below the agent's work directory; mesos/src/slave/paths.cpp.
 _RUN: Final = "{}/frameworks/{}/executors/{}/runs/latest"
 #: What a sandbox holds may be anybody's: it is shown like a page from elsewhere, which may call nothing here.
-_APART: Final = ("Content-Security-Policy", "sandbox allow-scripts allow-popups")
+_APART: Final = ("Content-Security-Policy", "sandbox allow-scripts")
 
 
 def serve(exchange: Exchange, verb: str, root: Path) -> None:
@@ -36,6 +36,9 @@ def serve(exchange: Exchange, verb: str, root: Path) -> None:
     asked = query.get("path")
     if not asked:
         exchange.answer(400, "Expecting 'path=value' in query.\n")
+        return
+    if "\0" in asked:  # which no name has, and the system's calls do not take
+        exchange.answer(404)
         return
     path = Path(os.path.realpath(asked))
     if not path.is_relative_to(os.path.realpath(root)) or not path.exists():
@@ -57,7 +60,7 @@ def serve(exchange: Exchange, verb: str, root: Path) -> None:
 
 def show(exchange: Exchange, asked: str, root: Path) -> None:
     """A file of an executor's newest sandbox, for a browser: HTML as such, all else as text."""
-    *names, below = asked.split("/", 3) if asked.count("/") > 2 else ("", "")
+    *names, below = asked.split("/", 3) if asked.count("/") > 2 and "\0" not in asked else ("", "")
     run = Path(os.path.realpath(root / _RUN.format(*names))) if not {"", ".", ".."} & {*names} else None
     path = Path(os.path.realpath(run / below)) if run is not None else None
     if path is not None and path.is_dir():
