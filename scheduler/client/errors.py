@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scheduler.client.exit_codes import ExitCode
 from thermos.errors import ThermosError
+from thermos.formats.aurora_api import Response
 
 
 class ClientError(ThermosError):
@@ -47,8 +48,10 @@ class ApiError(ClientError):
 
     code = ExitCode.API_ERROR
 
-    def __init__(self, text: str, code: ExitCode = ExitCode.API_ERROR) -> None:
+    def __init__(self, text: str, code: ExitCode = ExitCode.API_ERROR, response: Response | None = None) -> None:
         self.code = code
+        #: What it answered, where it answered at all: for hooks.
+        self.response = response
         super().__init__(text)
 
 

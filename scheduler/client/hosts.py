@@ -28,7 +28,7 @@ from thermos.formats.aurora_api import MaintenanceMode
 POLL_S: Final = 5.0
 DRAIN_FOR_S: Final = 300.0
 #: Group of entry points whose functions give a host the name of its group.
-GROUPINGS: Final = "aurora.groupings"
+GROUPINGS: Final = "thermos.host_groupings"
 #: The way to group where none is chosen: each host alone.
 BY_HOST: Final = "by_host"
 _BUILT_IN: Final[Mapping[str, Grouping]] = MappingProxyType({BY_HOST: lambda host: host, "none": lambda host: "all"})

@@ -7,6 +7,7 @@ import argparse
 from scheduler.client import conversion
 from scheduler.client.docker import any_image, image_binder
 from scheduler.client.errors import InvalidConfiguration
+from scheduler.client.hooks import JobConfig
 from scheduler.client.keys import JobRef
 from scheduler.client.printing import clean
 from scheduler.client.session import Session
@@ -37,9 +38,11 @@ def read_job(path: str, job: JobRef, args: argparse.Namespace, session: Session)
     """*job*, as the file at *path* has it."""
     config = read_file(path, args, session, job.cluster)
     try:
-        return config.job(str(job))
+        found = config.job(str(job))
     except ConfigError as error:
         raise InvalidConfiguration(f"Error loading configuration: {error}") from None
+    session.config = JobConfig(config, found)
+    return found
 
 
 def read_job_with_tier(path: str, job: JobRef, args: argparse.Namespace, session: Session) -> Job:

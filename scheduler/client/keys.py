@@ -31,6 +31,15 @@ class JobRef(NamedTuple):
         return "/".join(self)
 
     @property
+    def env(self) -> str:
+        """The environment, as hooks for Aurora's client call it."""
+        return self.environment
+
+    def to_path(self) -> str:
+        """The key as it is written, as hooks for Aurora's client ask for it."""
+        return str(self)
+
+    @property
     def key(self) -> JobKey:
         """The job's key within its cluster, as the API has it."""
         return JobKey(self.role, self.environment, self.name)

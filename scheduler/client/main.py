@@ -8,7 +8,8 @@ from typing import Final
 
 from scheduler.client import nouns
 from scheduler.client.exit_codes import ExitCode
-from scheduler.client.program import prepare_streams, run
+from scheduler.client.extending import Extensions
+from scheduler.client.program import guarded, prepare_streams, run
 from scheduler.client.session import Session
 from scheduler.client.verb import build_parser, parse
 from scheduler.client.world import World, say
@@ -31,6 +32,15 @@ def main(argv: Sequence[str] | None = None, session: Session | None = None) -> i
         return ExitCode.OK
     if not words or words[0] in _HELP or words[0] == "help":
         return _help(words[1:] if words[:1] == ["help"] else [])
+    session = session or Session(World())
+    return guarded(PROGRAM, session, lambda: _command(words, session))
+
+
+def _command(words: list[str], session: Session) -> int:
+    extensions = Extensions.load()
+    words = extensions.before_dispatch(words)
+    if not words:
+        return _help([])
     noun = words[0]
     if noun not in nouns.NOUNS:
         return _unknown(f"there is no noun '{noun}'", noun, nouns.NOUNS, f"{PROGRAM} help")
@@ -43,7 +53,7 @@ def main(argv: Sequence[str] | None = None, session: Session | None = None) -> i
     if name not in nouns.NOUNS[noun]:
         return _unknown(f"{noun} has no verb '{name}'", name, nouns.NOUNS[noun], f"{PROGRAM} help {noun}")
     verb = nouns.load(noun, name)
-    return run(PROGRAM, verb, lambda: parse(PROGRAM, verb, words[2:]), session or Session(World()))
+    return run(PROGRAM, verb, lambda: parse(PROGRAM, verb, words[2:], extensions.add_options), session, extensions)
 
 
 def _unknown(what: str, word: str, known: Iterable[str], help_command: str) -> int:

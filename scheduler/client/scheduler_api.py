@@ -92,7 +92,7 @@ class Scheduler:
         """As `call`, of an answer that is OK; its words go to stderr. Else raises ApiError: *heading* and its words."""
         response = self.call(method, **arguments)
         if response.response_code is not ResponseCode.OK:
-            raise ApiError(refusal(response, heading or f"The scheduler refused {method}"), code)
+            raise ApiError(refusal(response, heading or f"The scheduler refused {method}"), code, response)
         for message in messages(response):
             say(f"Message from scheduler: {clean(message)}")
         return response

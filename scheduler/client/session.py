@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from scheduler.client import clusters, leader
+from scheduler.client.hooks import JobConfig
 from scheduler.client.scheduler_api import Scheduler
 from scheduler.client.transport import Transport
 from scheduler.client.world import World
@@ -29,6 +30,8 @@ class Session:
     ) -> None:
         self.world = world
         self.so_far = NOTHING_DONE
+        #: The job of the configuration file that the command was given: for its hooks.
+        self.config: JobConfig | None = None
         self.bypass_leader = False
         self._user_agent = user_agent
         self._transport = transport

@@ -47,8 +47,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(ExitCode.USAGE, f"{self.prog}: {message}; `{self.prog} --help` explains\n")
 
 
-def build_parser(program: str, verb: Verb) -> argparse.ArgumentParser:
-    """The parser of one verb, with its example and exit codes behind the options."""
+AddOptions = Callable[[argparse.ArgumentParser], None]
+
+
+def build_parser(program: str, verb: Verb, more: AddOptions | None = None) -> argparse.ArgumentParser:
+    """The parser of one verb, with its example and exit codes behind the options; *more* adds those of plug-ins."""
     codes = "\n".join(f"  {int(code):>3}  {code.doc}" for code in verb.exit_codes)
     fields = f"--json prints: schema, {', '.join(verb.json)}\n\n" if verb.json else ""
     example = "\n".join(f"  {line}" for line in verb.example.strip().splitlines())
@@ -63,12 +66,14 @@ def build_parser(program: str, verb: Verb) -> argparse.ArgumentParser:
     )
     verb.configure(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="show what goes over the network, on stderr")
+    if more is not None:
+        more(parser)
     return parser
 
 
-def parse(program: str, verb: Verb, argv: Sequence[str]) -> argparse.Namespace:
+def parse(program: str, verb: Verb, argv: Sequence[str], more: AddOptions | None = None) -> argparse.Namespace:
     """The arguments of *verb*; ends the program, as argparse does, on ``--help`` and on mistakes."""
-    args = build_parser(program, verb).parse_intermixed_args(list(argv))
+    args = build_parser(program, verb, more).parse_intermixed_args(list(argv))
     if args.verbose:
         logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     return args

@@ -11,6 +11,7 @@ from scheduler.client import finding, options, updates
 from scheduler.client.conversion import job_configuration
 from scheduler.client.errors import CommandFailed, InvalidParameter
 from scheduler.client.exit_codes import ExitCode
+from scheduler.client.extending import hooked
 from scheduler.client.job_file import check_optional, read_job_with_tier
 from scheduler.client.keys import JobRef
 from scheduler.client.printing import clean, print_json
@@ -81,7 +82,11 @@ def execute_start(args: argparse.Namespace, session: Session) -> int:
     check_optional(job, args, session)
     scheduler = session.scheduler(job.cluster)
     session.so_far = f"{job} may have been started or not; `aurora job status {job}` tells"
-    scheduler.ask("startCronJob", f"Error starting cron job {job}", job=job.key)
+
+    def start() -> api.Response:
+        return scheduler.ask("startCronJob", f"Error starting cron job {job}", job=job.key)
+
+    hooked(session, job, "start_cronjob", start, job, config=session.config)
     page = scheduler.page(*job[1:])
     if args.open_browser:
         session.world.open_page(page)

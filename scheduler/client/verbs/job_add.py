@@ -6,6 +6,7 @@ import argparse
 
 from scheduler.client import finding, options
 from scheduler.client.exit_codes import ExitCode
+from scheduler.client.extending import hooked
 from scheduler.client.job_file import check_optional
 from scheduler.client.keys import JobRef, ranges
 from scheduler.client.printing import print_json
@@ -13,7 +14,7 @@ from scheduler.client.session import Session
 from scheduler.client.verb import Verb
 from scheduler.client.verbs.job_create import wait_until
 from scheduler.client.world import say
-from thermos.formats.aurora_api import InstanceKey, ScheduledTask
+from thermos.formats.aurora_api import InstanceKey, Response, ScheduledTask
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,11 @@ def execute(args: argparse.Namespace, session: Session) -> int:
     first = max(active) + 1
     added = tuple(range(first, first + args.count))
     session.so_far = f"instances {ranges(added)} of {job} may have been added or not; `aurora job status {job}` tells"
-    scheduler.ask("addInstances", key=InstanceKey(job.key, model), count=args.count)
+
+    def add() -> Response:
+        return scheduler.ask("addInstances", key=InstanceKey(job.key, model), count=args.count)
+
+    hooked(session, job, "add_instances", add, job, model, args.count, config=session.config)
     session.so_far = f"instances {ranges(added)} of {job} are added; they were not waited for"
     wait_until(args.wait_until, session, scheduler, job, added)
     if args.open_browser:

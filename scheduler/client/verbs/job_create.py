@@ -8,6 +8,7 @@ from scheduler.client import options
 from scheduler.client.conversion import job_configuration
 from scheduler.client.errors import CommandFailed
 from scheduler.client.exit_codes import ExitCode
+from scheduler.client.extending import hooked
 from scheduler.client.job_file import read_job_with_tier
 from scheduler.client.keys import JobRef
 from scheduler.client.printing import print_json
@@ -16,6 +17,7 @@ from scheduler.client.session import Session
 from scheduler.client.verb import Verb
 from scheduler.client.waiting import Monitor, is_over, is_running_or_over
 from scheduler.client.world import say
+from thermos.formats.aurora_api import Response
 
 
 def wait_until(
@@ -46,12 +48,13 @@ def execute(args: argparse.Namespace, session: Session) -> int:
     scheduler = session.scheduler(job.cluster)
     session.so_far = f"{job} may have been created or not; `aurora job status {job}` tells"
     say(f"Creating job {job}")
-    scheduler.ask(
-        "createJob",
-        "Job creation failed due to error",
-        ExitCode.COMMAND_FAILURE,
-        description=job_configuration(found, session.world.user()),
-    )
+    description = job_configuration(found, session.world.user())
+    heading = "Job creation failed due to error"
+
+    def create() -> Response:
+        return scheduler.ask("createJob", heading, ExitCode.COMMAND_FAILURE, description=description)
+
+    hooked(session, job, "create_job", create, session.config)
     session.so_far = f"{job} is created; it was not waited for"
     if args.open_browser:
         session.world.open_page(scheduler.page(*job[1:]))

@@ -7,6 +7,7 @@ import argparse
 from scheduler.client import finding, keys, options
 from scheduler.client.errors import CommandFailed, InvalidParameter, TimedOut
 from scheduler.client.exit_codes import ExitCode
+from scheduler.client.extending import hooked
 from scheduler.client.job_file import check_optional
 from scheduler.client.keys import JobRef
 from scheduler.client.printing import print_json
@@ -15,6 +16,7 @@ from scheduler.client.session import Session
 from scheduler.client.verb import Verb
 from scheduler.client.waiting import Monitor, is_over
 from scheduler.client.world import say
+from thermos.formats.aurora_api import Response
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -140,7 +142,13 @@ class _Killing:
             raise CommandFailed(f"Errors occurred while killing instances; {self._story(slow, [])}")
 
     def _call(self, instances: tuple[int, ...] | None, heading: str) -> None:
-        self._scheduler.ask("killTasks", heading, job=self._job.key, instances=instances, message=self._args.message)
+        message = self._args.message
+
+        def kill() -> Response:
+            return self._scheduler.ask("killTasks", heading, job=self._job.key, instances=instances, message=message)
+
+        hooks = {"instances": None if instances is None else list(instances), "message": message}
+        hooked(self._session, self._job, "kill_job", kill, self._job, config=self._session.config, **hooks)
 
     def _wait(self, instances: tuple[int, ...] | None) -> tuple[int, ...]:
         what = f"{_named(self._job, instances)} to end"

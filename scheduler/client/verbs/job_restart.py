@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from scheduler.client import finding, options
 from scheduler.client.errors import CommandFailed, InvalidParameter
 from scheduler.client.exit_codes import ExitCode
+from scheduler.client.extending import hooked
 from scheduler.client.job_file import check_optional
 from scheduler.client.keys import JobRef, ranges
 from scheduler.client.printing import print_json
@@ -111,13 +112,17 @@ def execute(args: argparse.Namespace, session: Session) -> int:
 
     restart.note = note
     restart.why = target.why
-    is_good = restart.run(chosen)
-    if args.json:
-        print_json(
-            {"job": str(job), "restarted": restart.done, "failed": restart.failed, "not_touched": restart.waiting}
-        )
-    if not is_good:
-        raise CommandFailed(f"Error restarting job {job}: more instances failed than may; {restart.story()}")
+
+    def lead() -> None:
+        is_good = restart.run(chosen)
+        if args.json:
+            print_json(
+                {"job": str(job), "restarted": restart.done, "failed": restart.failed, "not_touched": restart.waiting}
+            )
+        if not is_good:
+            raise CommandFailed(f"Error restarting job {job}: more instances failed than may; {restart.story()}")
+
+    hooked(session, job, "restart", lead, job, chosen, settings, config=session.config)
     if args.open_browser:
         session.world.open_page(scheduler.page(*job[1:]))
     if not args.json:

@@ -10,6 +10,7 @@ from scheduler.client import finding, options, updates
 from scheduler.client.conversion import job_configuration, update_settings
 from scheduler.client.errors import ApiError, CommandFailed
 from scheduler.client.exit_codes import ExitCode
+from scheduler.client.extending import hooked
 from scheduler.client.job_file import read_job_with_tier
 from scheduler.client.keys import JobRef, ranges
 from scheduler.client.planning import instances_of, plan
@@ -80,17 +81,17 @@ def _start(
     own_id = str(uuid4())
     request = request._replace(metadata=(Metadata(updates.UPDATE_ID_KEY, own_id),))
     session.so_far = f"the update of {job} may have been started or not; `aurora update list {job}` tells"
-    response = scheduler.call("startJobUpdate", request=request, message=args.message)
-    result = response.result.start_job_update_result if response.result is not None else None
-    # The first answer may have been lost on its way: then the update that is under way has our id.
-    is_ours = (
-        response.response_code is ResponseCode.INVALID_REQUEST
-        and result is not None
-        and result.update_summary is not None
-        and updates.id_of(result.update_summary.metadata) == own_id
+    instances = None if args.instances.instances is None else list(args.instances.instances)
+    response = hooked(
+        session,
+        job,
+        "start_job_update",
+        lambda: _ask(request, own_id, args.message, scheduler),
+        session.config,
+        args.message,
+        instances=instances,
     )
-    if response.response_code is not ResponseCode.OK and not is_ours:
-        raise ApiError(refusal(response, "Failed to start update due to error"))
+    result = response.result.start_job_update_result if response.result is not None else None
     words = [clean(word) for word in messages(response)]
     if result is None or result.key is None:
         if args.json:
@@ -114,6 +115,22 @@ def _start(
         answer = {"job": str(job), "update_id": key.id, "url": url, "status": None if status is None else str(status)}
         print_json({**answer, "messages": words, **_counts(diff)})
     return ExitCode.OK if status is None else updates.FORWARD_CODES.get(status, ExitCode.UNKNOWN_ERROR)
+
+
+def _ask(request: api.JobUpdateRequest, own_id: str, message: str | None, scheduler: Scheduler) -> api.Response:
+    """The scheduler's answer, if there is an update with *own_id* now, or nothing to do. Raises ApiError."""
+    response = scheduler.call("startJobUpdate", request=request, message=message)
+    result = response.result.start_job_update_result if response.result is not None else None
+    # The first answer may have been lost on its way: then the update that is under way has our id.
+    is_ours = (
+        response.response_code is ResponseCode.INVALID_REQUEST
+        and result is not None
+        and result.update_summary is not None
+        and updates.id_of(result.update_summary.metadata) == own_id
+    )
+    if response.response_code is not ResponseCode.OK and not is_ours:
+        raise ApiError(refusal(response, "Failed to start update due to error"), response=response)
+    return response
 
 
 def show_state(is_json: bool) -> Any:
