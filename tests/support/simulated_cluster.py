@@ -15,8 +15,19 @@ from dataclasses import replace
 from typing import Final
 
 from scheduler.core import quota
-from scheduler.core.changes import Change
-from scheduler.core.commands import AddInstances, Answer, Command, CreateJob, KillTasks, RestartShards, SetQuota
+from scheduler.core.changes import Change, PutTask
+from scheduler.core.commands import (
+    AddInstances,
+    Answer,
+    Command,
+    CreateJob,
+    DrainHosts,
+    EndMaintenance,
+    KillTasks,
+    RestartShards,
+    SetQuota,
+    StartMaintenance,
+)
 from scheduler.core.decision import Decision
 from scheduler.core.engine import Engine
 from scheduler.core.events import (
@@ -33,12 +44,13 @@ from scheduler.core.events import (
     Update,
     Woke,
 )
+from scheduler.core.sla import required
 from scheduler.core.state import State
 from scheduler.local.model import AgentBack, AgentUnreachable
 from scheduler.local.model import Settings as MasterSettings
 from scheduler.local.simulated import Life, Simulation, agents
 from scheduler.mesos.task_info import Room, task_info
-from scheduler.model import JobKey, Resources, Task
+from scheduler.model import JobKey, Mode, Resources, Task
 from scheduler.states import ACTIVE, TERMINAL, ScheduleStatus
 from scheduler.store.backups import changes_of
 from tests.support.world import SETTINGS, job_of
@@ -66,6 +78,8 @@ _SETTINGS: Final = replace(
     history_prune_threshold_s=600.0,
     history_min_retention_s=60.0,
     history_max_per_job=20,
+    min_required_instances_for_sla_check=2,
+    host_maintenance_polling_interval_s=5.0,
 )
 _BEGIN_S: Final = 1_700_000_000.0
 #: After everything is well again: longer than every time-out and both rounds of reconciliation.
@@ -103,6 +117,10 @@ class SimulatedCluster:
         #: Jobs as clients know them: wanted instances of services that nobody has killed.
         self.wanted: dict[JobKey, set[int]] = {}
         self.deaths = 0
+        #: The one that drains have, unless they are plain ones; see ``_drain``.
+        self._policy = wire.SlaPolicy(count_sla_policy=wire.CountSlaPolicy(1, 3))
+        self._is_plain_drain = False
+        self.drains: Counter[str] = Counter()
         self._begin()
 
     def _chance(self, probability: float) -> bool:
@@ -162,6 +180,7 @@ class SimulatedCluster:
         for change in changes:
             self.durable.apply(change)
         self.engine.committed()
+        self._check_drains(changes)
         if changes and self._chance(0.01):
             self._die("after a commit")
         for one in decisions:
@@ -310,6 +329,23 @@ class SimulatedCluster:
             if answer is None or answer.code is ResponseCode.OK:
                 self.wanted[key] |= there
 
+    def _drain(self) -> None:
+        if not self.durable.hosts:
+            return
+        hosts = frozenset({self._random.choice(sorted(self.durable.hosts))})
+        self._is_plain_drain = self._random.random() < 0.3
+        policy = None if self._is_plain_drain else self._policy
+        timeout_s = 0 if self._is_plain_drain else self._random.choice([20, 200])
+        answer = self.command(DrainHosts(hosts, "ann", policy, timeout_s))
+        self._is_plain_drain = False
+        self.log.append(f"{self._at()} drain {sorted(hosts)} by {policy}: {answer}")
+
+    def _end_maintenance(self) -> None:
+        hosts = frozenset(name for name in self.durable.hosts if self._random.random() < 0.7)
+        command = EndMaintenance if self._random.random() < 0.8 else StartMaintenance
+        self.command(command(hosts, "ann"))
+        self.log.append(f"{self._at()} {command.__name__} {sorted(hosts)}")
+
     def _cut_off(self) -> None:
         agent = f"agent-{self._random.randrange(_AGENTS)}"
         if agent not in self._unreachable:
@@ -351,10 +387,11 @@ class SimulatedCluster:
         for agent in sorted(self._unreachable):
             self.simulation.happen(AgentBack(agent))
         self._unreachable.clear()
+        self.command(EndMaintenance(frozenset(self.durable.hosts), "ann"))
 
     _happenings = (
         _create, _create, _create, _kill, _restart, _add, _cut_off, _come_back, _come_back, _crash_executor,
-        _restart_scheduler, _reconnect,
+        _restart_scheduler, _reconnect, _drain, _end_maintenance,
     )  # fmt: skip
 
     # -- what is promised ----------------------------------------------------------------------------------------------
@@ -364,6 +401,26 @@ class SimulatedCluster:
             kept = self.durable.tasks.get(task.task_id)
             if kept is None or kept.status is not ScheduleStatus.ASSIGNED:
                 raise Broken(f"{task.task_id} is launched before that is durable")
+            if self.durable.hosts[task.host or ""].mode in (Mode.DRAINING, Mode.DRAINED):
+                raise Broken(f"{task.task_id} is launched on {task.host}, which is drained")
+
+    def _check_drains(self, changes: list[Change]) -> None:
+        """Whoever lets a task go leaves as many running as the policy says, until the drain's time is over."""
+        going = [
+            change.task
+            for change in changes
+            if isinstance(change, PutTask) and change.task.status is ScheduleStatus.DRAINING
+        ]
+        self.drains["drained"] += len(going)
+        for task in going:
+            if self._is_plain_drain or "not waited for" in (task.events[-1].message or ""):
+                continue
+            self.drains["by policy"] += 1
+            active = self.durable.active_of(task.job)
+            before_ms = self._now().wall_ms - 3000
+            runs = sum(one.status is ScheduleStatus.RUNNING and one.changed_at_ms < before_ms for one in active)
+            if task.config.is_production and len(active) >= 2 and runs < required(self._policy, len(active)):
+                raise Broken(f"{task.task_id} was let go, and {runs} of {len(active)} run")
 
     def _check(self) -> None:
         for problem in self._problems():
@@ -387,6 +444,12 @@ class SimulatedCluster:
         if not used.fits(allowed):
             yield f"role prod uses {used} of {allowed}"
         yield from self._doubles()
+        draining = {name for name, host in state.hosts.items() if host.mode == Mode.DRAINING}
+        if draining != set(state.maintenance):
+            yield f"{draining} are drained, and kept are requests for {set(state.maintenance)}"
+        for task in state.with_status(ACTIVE):
+            if task.host is not None and state.hosts[task.host].mode == Mode.DRAINED:
+                yield f"{task.task_id} is {task.status.name} on {task.host}, which is said to be empty"
 
     def _too_many_on_a_host(self, state: State) -> Iterator[str]:
         """Every job that limits its tasks per host allows one."""
