@@ -141,11 +141,12 @@ class Extensions:
     @classmethod
     def load(cls) -> Extensions:
         """Those of installed distributions. Raises ClientError where one of them cannot be loaded."""
-        for hook in load_all(API_HOOKS).values():
-            GlobalHookRegistry.register_global_hook(_made(hook))
-        for hook in load_all(COMMAND_HOOKS).values():
-            GlobalCommandHookRegistry.register_command_hook(_made(hook))
-        return cls([_made(plugin) for plugin in load_all(PLUGINS).values()])
+        GlobalHookRegistry.install(_all_made(API_HOOKS))
+        try:
+            GlobalCommandHookRegistry.install(_all_made(COMMAND_HOOKS))
+        except ValueError as error:
+            raise StoppedByHook(str(error)) from None
+        return cls(list(_all_made(PLUGINS).values()))
 
     def before_dispatch(self, words: Sequence[str]) -> list[str]:
         """The words of the command line, as the plug-ins want them. Raises StoppedByHook."""
@@ -202,9 +203,15 @@ class Extensions:
                 say(f"plug-in {_name(plugin)} failed after the command: {_told(error)}; passed over")
 
 
-def _made(found: Any) -> Any:
-    """What an entry point names is an object, or a class that is called without arguments."""
-    return found() if isinstance(found, type) else found
+def _all_made(group: str) -> dict[str, Any]:
+    """What the entry points of *group* name: objects, or classes that are called without arguments."""
+    made = {}
+    for name, found in load_all(group).items():
+        try:
+            made[name] = found() if isinstance(found, type) else found
+        except Exception as error:
+            raise StoppedByHook(f"plug-in '{name}' ({group}) cannot be made: {_told(error)}") from error
+    return made
 
 
 def _guarded(when: str, plugin: ConfigurationPlugin, do: Callable[[], Result]) -> Result:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from scheduler.client.exit_codes import ExitCode
@@ -73,6 +73,7 @@ class HookConfig(NamedTuple):
 class GlobalHookRegistry:
     """Hooks that are run around every call that can have some, whatever the job's configuration says."""
 
+    _installed: ClassVar[dict[str, object]] = {}
     _hooks: ClassVar[list[object]] = []
     _is_enabled: ClassVar[bool] = True
 
@@ -82,9 +83,14 @@ class GlobalHookRegistry:
         cls._hooks.append(hook)
 
     @classmethod
+    def install(cls, hooks: Mapping[str, object]) -> None:
+        """Run *hooks*, those of installed distributions by their names, before those that are registered."""
+        cls._installed = dict(hooks)
+
+    @classmethod
     def get_hooks(cls) -> list[object]:
         """Those that are to be run, in order."""
-        return list(cls._hooks) if cls._is_enabled else []
+        return [*cls._installed.values(), *cls._hooks] if cls._is_enabled else []
 
     @classmethod
     def disable_hooks(cls) -> None:
@@ -99,7 +105,8 @@ class GlobalHookRegistry:
     @classmethod
     def reset(cls) -> None:
         """Forget all of them."""
-        cls._hooks.clear()
+        cls._installed = {}
+        cls._hooks = []
         cls._is_enabled = True
 
 
@@ -161,24 +168,38 @@ class CommandHook:
 class GlobalCommandHookRegistry:
     """The hooks around commands."""
 
+    _installed: ClassVar[dict[str, CommandHook]] = {}
     _hooks: ClassVar[list[CommandHook]] = []
 
     @classmethod
     def register_command_hook(cls, hook: CommandHook) -> None:
         """Run *hook*, after those that are registered already. Raises ValueError: its name is ``all``."""
-        if hook.name == ALL:
-            raise ValueError(f"a command hook may not be called '{ALL}': --skip-hooks {ALL} means every hook")
+        _check_name(hook)
         cls._hooks.append(hook)
+
+    @classmethod
+    def install(cls, hooks: Mapping[str, CommandHook]) -> None:
+        """Run *hooks*, those of installed distributions by their names, before those that are registered."""
+        for hook in hooks.values():
+            _check_name(hook)
+        cls._installed = dict(hooks)
 
     @classmethod
     def get_command_hooks_for(cls, noun: str, verb: str) -> list[CommandHook]:
         """Those that are to be run around this command, in order."""
-        return [hook for hook in cls._hooks if noun in hook.get_nouns() and verb in hook.get_verbs(noun)]
+        hooks = [*cls._installed.values(), *cls._hooks]
+        return [hook for hook in hooks if noun in hook.get_nouns() and verb in hook.get_verbs(noun)]
 
     @classmethod
     def reset(cls) -> None:
         """Forget all of them."""
-        cls._hooks.clear()
+        cls._installed = {}
+        cls._hooks = []
+
+
+def _check_name(hook: CommandHook) -> None:
+    if hook.name == ALL:
+        raise ValueError(f"a command hook may not be called '{ALL}': --skip-hooks {ALL} means every hook")
 
 
 class CommandOption:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -421,3 +422,49 @@ def test_options_of_the_reference_are_ours_alone(installed: Path, client: Client
     assert "--ticket" not in client.aurora("help", "job", "list").out
     assert CommandOption("--x") is not None
     assert ConfigurationPlugin().before_dispatch(["a"]) == ["a"]
+
+
+def documented(name: str) -> str:
+    """The block of the page on hooks that says that it is tested as this file."""
+    text = (ROOT / "docs" / "hooks.md").read_text()
+    block = text.partition(f"<!-- tested: {name} -->\n```")[2]
+    return block.partition("\n")[2].partition("```")[0]
+
+
+def test_the_hooks_of_the_page(west: West) -> None:
+    west.file.write_text(documented("hello.aurora"))
+    key = "west/www-data/prod/hello"
+    gone = api.Result(schedule_status_result=api.ScheduleStatusResult(()))
+    west.answers["getTasksWithoutConfigs"] = lambda sent: (
+        gone
+        if "killTasks" in west.server.methods
+        else api.Result(schedule_status_result=api.ScheduleStatusResult((TASK,)))
+    )
+    done = west.client.aurora("job", "create", key, str(west.file))
+    assert f"created {key}\n" in done.out, done.err
+    words = ("job", "kill", f"{key}/0", "--config", str(west.file))
+    done = west.client.aurora(*words)
+    assert done.code == 20
+    assert "pre hooks stopped the call of kill_job: Careful returned a false value" in done.err
+    assert west.client.aurora(*words, "-m", "it hangs").code == 0
+
+
+def test_the_distribution_of_the_page(
+    west: West, client: Client, monkeypatch: pytest.MonkeyPatch, installed: Path
+) -> None:
+    (installed.parent / "site_hooks.py").write_text(documented("site_hooks.py"))
+    table = tomllib.loads(documented("pyproject.toml"))["project"]["entry-points"]
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()) for group, points in table.items()]
+    (installed / "entry_points.txt").write_text("".join(lines))
+    words = ("update", "start", KEY, str(west.file))
+    done = client.aurora(*words)
+    assert done.code == 6
+    assert "which ticket asks for this? --ticket T" in done.err
+    monkeypatch.delenv("OFFICE", raising=False)
+    assert client.aurora(*words, "--ticket", "T-1").code == 9
+    assert client.aurora(*words, "--ticket", "T-1", "--skip-hooks", "office-hours").code == 0
+    monkeypatch.setenv("OFFICE", "open")
+    assert client.aurora(*words, "--ticket", "T-1").code == 0
+    journal = (client.path / "aurora.log").read_text().splitlines()
+    assert journal[:2] == [f"pre start_job_update {KEY}", f"post start_job_update {KEY}"]
+    assert hosts.grouping_named("by_rack")("r1-h7") == "r1"
