@@ -12,7 +12,9 @@ from scheduler.api.app import create_app
 from scheduler.api.backend import Leader
 from scheduler.api.options import ApiOptions
 from scheduler.core.changes import PutTask
+from scheduler.main import build_parser
 from scheduler.model import Config, JobKey, Task, TaskEvent, config_of
+from scheduler.options import OptionsInvalid, options_of
 from scheduler.pages import paths
 from scheduler.pages.site import Site
 from scheduler.states import ScheduleStatus
@@ -146,6 +148,14 @@ def a_task(config: Config, **more: Any) -> Task:
 def test_where_a_task_s_page_is(template: str, host: str | None, url: str | None) -> None:
     task = a_task(config_of(task_config()))._replace(host=host)
     assert paths.task_url(template, task, "f/1") == url
+
+
+def test_a_flag_with_a_placeholder_that_there_is_not() -> None:
+    words = ["--local", "--task-page-url", "https://{hostname}/{task_id}"]
+    with pytest.raises(OptionsInvalid, match=r"task_page_url: there is no \{hostname\}, only \{host\}, \{task_id\}"):
+        options_of(build_parser().parse_args(words), "here")
+    options = options_of(build_parser().parse_args([*words[:2], "https://{host}/{task_id}"]), "here")
+    assert options["task_page_url"] == "https://{host}/{task_id}"
 
 
 def test_placeholders() -> None:

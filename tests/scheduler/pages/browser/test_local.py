@@ -58,6 +58,17 @@ class Local:
     def running(self) -> int:
         return int(self.get("/vars.json").get("task_store_RUNNING", 0))
 
+    def until_pages_say(self, state: str) -> None:
+        """Executors write their tasks' pages beside their work: a moment after the state is known."""
+
+        def all_say_it() -> bool:
+            found = list(
+                (self.directory / "mesos" / "slaves").glob("*/frameworks/*/executors/*/runs/latest/index.html")
+            )
+            return len(found) == 2 and all(f"<title>{state}" in path.read_text("utf-8") for path in found)
+
+        until(all_say_it, self.log, _START_S)
+
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(30)
@@ -77,6 +88,7 @@ def test_a_job_of_the_examples_and_its_task_s_page(tabs: Any, local: Local) -> N
     job = f"{getpass.getuser()}/devel/hello"
     local.aurora("job", "create", f"local/{job}", "examples/hello.aurora")
     until(lambda: local.running() == 2, lambda: f"{local.get('/vars.json')} {local.log()}", _START_S)
+    local.until_pages_say("ACTIVE")
     tab = tabs(viewport={"width": 1280, "height": 800})
     page = tab.open(f"{local.url}/scheduler/{job}")
     assert re.search(r"2\s+RUNNING", page.inner_text("main"))
@@ -90,6 +102,7 @@ def test_a_job_of_the_examples_and_its_task_s_page(tabs: Any, local: Local) -> N
     assert "hello from instance 0" in page.inner_text("main")
     local.aurora("job", "killall", f"local/{job}")
     until(lambda: local.running() == 0, local.log, _START_S)
+    local.until_pages_say("KILLED")
     page = tab.open(f"{local.url}/scheduler/{job}")
     assert "KILLED" in page.inner_text("main")
     page.click("#completed ~ table tbody tr >> nth=0 >> td:last-child >> a")
