@@ -1,4 +1,4 @@
-"""``aurora_admin scheduler_stage_recovery`` and the like: put a backup back, with Aurora's scheduler."""
+"""``aurora_admin scheduler_stage_recovery`` and the like: put a backup back while the scheduler runs."""
 
 from __future__ import annotations
 
@@ -89,13 +89,11 @@ def execute_unload(args: argparse.Namespace, session: Session) -> int:
     return _do("unloadRecovery", "the staged backup is forgotten; nothing was changed", args, session)
 
 
-_OURS = " This project's scheduler restores backups while it does not run, with `aurora-scheduler restore`."
-
 VERBS = {
     "scheduler_stage_recovery": Verb(
         "scheduler_stage_recovery",
         "load a backup, to look at it before it is put back",
-        "Let the scheduler load a backup beside its store. Nothing changes until scheduler_commit_recovery." + _OURS,
+        "Let the scheduler load a backup beside its store. Nothing changes until scheduler_commit_recovery.",
         "aurora_admin scheduler_stage_recovery west scheduler-backup-2026-01-31-12-00",
         admin_options.CODES,
         configure_stage,
@@ -105,7 +103,7 @@ VERBS = {
     "scheduler_print_recovery_tasks": Verb(
         "scheduler_print_recovery_tasks",
         "list the active tasks of the staged backup",
-        "Print role, job, instance, status and id of each active task of the staged backup." + _OURS,
+        "Print role, job, instance, status and id of each active task of the staged backup.",
         "aurora_admin scheduler_print_recovery_tasks west",
         admin_options.CODES,
         configure,
@@ -115,7 +113,7 @@ VERBS = {
     "scheduler_delete_recovery_tasks": Verb(
         "scheduler_delete_recovery_tasks",
         "take tasks out of the staged backup",
-        "Delete tasks from the staged backup, so that they do not come back with it." + _OURS,
+        "Delete tasks from the staged backup, so that they do not come back with it.",
         "aurora_admin scheduler_delete_recovery_tasks west 1580000000000-www-data-prod-hello-3-abc",
         admin_options.CODES,
         configure_delete,
@@ -125,7 +123,7 @@ VERBS = {
     "scheduler_commit_recovery": Verb(
         "scheduler_commit_recovery",
         "put the staged backup back",
-        "Make the staged backup the scheduler's store; what the store had is lost." + _OURS,
+        "Make the staged backup the scheduler's store; what the store had is lost.",
         "aurora_admin scheduler_commit_recovery west",
         admin_options.CODES,
         configure,
@@ -135,7 +133,7 @@ VERBS = {
     "scheduler_unload_recovery": Verb(
         "scheduler_unload_recovery",
         "forget the staged backup",
-        "Forget the staged backup; the scheduler's store stays as it is." + _OURS,
+        "Forget the staged backup; the scheduler's store stays as it is.",
         "aurora_admin scheduler_unload_recovery west",
         admin_options.CODES,
         configure,

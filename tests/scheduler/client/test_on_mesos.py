@@ -105,3 +105,40 @@ def test_administration(user: User) -> None:
     user.ok("scheduler_snapshot", "test", program="aurora_admin")
     found = user.ok("query", "test", "--force", "--states", "RUNNING,KILLED,FINISHED", program="aurora_admin")
     assert all(line.startswith("root/") for line in found.splitlines())
+
+
+def host_of(user: User, key: str) -> str:
+    [job] = json.loads(user.ok("job", "status", key, "--write-json"))
+    host = job["active"][0]["assignedTask"]["slaveHost"]
+    assert isinstance(host, str)
+    return host
+
+
+def state(user: User, host: str) -> str:
+    """As a script asks for it: the sixth word of whatever is printed."""
+    done = user("host_status", "test", "--hosts", host, program="aurora_admin")
+    [line] = (done.stdout + done.stderr).splitlines()
+    return line.split()[5]
+
+
+def test_a_host_is_drained_and_given_back(user: User) -> None:
+    key = "test/root/test/hello"
+    user.ok("job", "create", key, "hello.aurora", "--bind", "greeting=hi", "--wait-until", "RUNNING")
+    host = host_of(user, key)
+    assert state(user, host) == "NONE"
+    probed = user.ok("sla_probe_hosts", "test", "95", "30m", "--hosts", host, program="aurora_admin")
+    assert probed == ""  # nothing of production is there
+    script = user.path / "drained"
+    script.write_text(f"#!/bin/sh\necho $1 > {user.path}/done\n")
+    script.chmod(0o755)
+    words = ("host_drain", "test", "--hosts", host, "--post_drain_script", str(script))
+    drained = user(*words, program="aurora_admin")
+    assert drained.returncode == 0, drained.stderr
+    assert (user.path / "done").read_text() == f"{host}\n"
+    assert state(user, host) == "DRAINED"
+    [job] = json.loads(user.ok("job", "status", key, "--write-json"))
+    assert {task["status"] for task in job["active"]} == {"PENDING"}
+    given_back = user.ok("host_activate", "test", "--hosts", host, program="aurora_admin")
+    assert given_back == f"INFO] {host} is in state: NONE\n"
+    user.ok("job", "killall", key, "--no-batching")
+    assert user("host_status", "test", "--hosts", "nowhere", program="aurora_admin").returncode == 6
