@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from scheduler.api.backend import Leader, View
+from scheduler.core.changes import Change
 from scheduler.core.commands import Answer, Command, refused
 from scheduler.core.decision import Transition
 from scheduler.core.engine import Engine
@@ -35,7 +36,9 @@ from scheduler.core.events import (
     Suspended,
     Woke,
 )
+from scheduler.core.state import State
 from scheduler.store.interface import Fenced, NoSpace, Store, StoreError
+from thermos.errors import ExitCode
 from thermos.formats.aurora_api import ResponseCode
 
 T = TypeVar("T")
@@ -51,6 +54,8 @@ ASK_LEASE_S: Final = 0.5
 #: young ones are collected as ever, old ones only when nobody waits.
 GC_THRESHOLDS: Final = (50_000, 20, 1_000_000)
 GC_INTERVAL_S: Final = 600.0
+#: After a backup was put back, the server still answers for so long.
+REPLACED_S: Final = 1.0
 #: A client that got no answer for so long is told so.
 ANSWER_S: Final = 60.0
 
@@ -83,6 +88,13 @@ class Doing(NamedTuple):
     result: Future[Any]
 
 
+class Replacing(NamedTuple):
+    """Everything that is kept is to become something else, by these changes; after that nothing here is true."""
+
+    changes: Callable[[State], Sequence[Change]]
+    result: Future[None]
+
+
 class Ended(NamedTuple):
     """The program is to end, and why; *code* is its exit code."""
 
@@ -90,7 +102,7 @@ class Ended(NamedTuple):
     reason: str
 
 
-Item = Event | Looking | Asked | Doing | Ended
+Item = Event | Looking | Asked | Doing | Replacing | Ended
 
 
 class Mesos(Protocol):
@@ -136,6 +148,7 @@ class Program:
         #: Whether it is sure, now, that we lead: a process that was stopped for a while hears of its loss only later.
         self._leads = leads or (lambda: True)
         self._is_unsure = False
+        self._is_replaced = False
         self._settled_at_s = 0.0
         self._backup = backup
         self._backups = backups
@@ -182,6 +195,13 @@ class Program:
     def snapshot(self) -> None:
         self._do(self._store.compact)
 
+    def replace(self, changes: Callable[[State], Sequence[Change]]) -> None:
+        """Commit the changes that *changes* makes of the state, and end: the next leader loads what is kept then.
+        Raises StoreError: nothing is changed."""
+        result: Future[None] = Future()
+        self._queue.put(Replacing(changes, result))
+        result.result(ANSWER_S)
+
     def _do(self, what: Callable[[], T]) -> T:
         result: Future[T] = Future()
         self._queue.put(Doing(what, result))
@@ -201,6 +221,8 @@ class Program:
                 ended = self._turn(self._take())
                 if ended is not None:
                     return ended
+                if self._is_replaced:
+                    return self._replaced()
         except Fenced as error:
             return Ended(error.exit_code, str(error))
         except StoreError as error:
@@ -209,12 +231,20 @@ class Program:
             self._mesos.close()
             self._turn_away()
 
-    def _turn_away(self) -> None:
-        """Whoever still waits for something is told that nothing comes of it any more."""
+    def _replaced(self) -> Ended:
+        """Nothing here is true any more: let whoever asked for it have the answer, and end."""
+        assert self._mesos is not None
+        self._mesos.close()
+        self._turn_away(REPLACED_S)
+        return Ended(ExitCode.OK, "a backup was put in the place of the store; whoever leads next loads it")
+
+    def _turn_away(self, for_s: float = 0.0) -> None:
+        """Whoever still waits for something is told that nothing comes of it any more; within *for_s*, all who come."""
+        until_s = self._mono() + for_s
         try:
             while True:
-                item = self._queue.get_nowait()
-                if isinstance(item, (Looking, Asked, Doing)):
+                item = self._queue.get(timeout=max(0.0, until_s - self._mono()))
+                if isinstance(item, (Looking, Asked, Doing, Replacing)):
                     item.result.set_exception(StoreError("this scheduler has just ended: ask the one that leads now"))
         except queue.Empty:
             pass
@@ -252,6 +282,7 @@ class Program:
         answers: list[tuple[Future[Answer], Answer]] = []
         lookers: list[Looking] = []
         doers: list[Doing] = []
+        replacings: list[Replacing] = []
         ended: Ended | None = None
         if self._retry_disk_at_s is not None and self._retry_disk_at_s <= self._mono():
             items.append(DiskHasRoom())
@@ -270,6 +301,8 @@ class Program:
                 transitions += decision.transitions
             elif isinstance(item, Doing):
                 doers.append(item)
+            elif isinstance(item, Replacing):
+                replacings.append(item)
             elif isinstance(item, Ended):
                 ended = ended or item
             else:
@@ -301,7 +334,29 @@ class Program:
         for looker in lookers:
             view = self.view()
             self._answer(looker.result, lambda looker=looker, view=view: looker.at(view))  # type: ignore[misc]
+        for replacing in replacings:
+            self._replace(replacing)
         return ended
+
+    def _replace(self, replacing: Replacing) -> None:
+        """Only once, and after all else that came with it: the state is not what is kept any more."""
+        if self._is_replaced:
+            replacing.result.set_exception(StoreError("this scheduler has just ended: ask the one that leads now"))
+            return
+        try:
+            changes = replacing.changes(self.engine.state)
+        except StoreError as error:
+            replacing.result.set_exception(error)
+            return
+        try:
+            self._store.commit(changes)
+        except StoreError as error:
+            replacing.result.set_exception(error)
+            if not isinstance(error, NoSpace):
+                raise
+        else:
+            self._is_replaced = True
+            replacing.result.set_result(None)
 
     def _no_space(self, error: NoSpace, answers: list[tuple[Future[Answer], Answer]]) -> None:
         log.error("%s", error)

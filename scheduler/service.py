@@ -34,7 +34,7 @@ from scheduler.options import Options, OptionsInvalid
 from scheduler.pages.site import Site
 from scheduler.program import Ended, Mesos, Program
 from scheduler.sla_coordinator import SlaCoordinators
-from scheduler.store.backups import Backups, is_due
+from scheduler.store.backups import Backups, Recovery, is_due
 from scheduler.store.interface import Store, StoreError
 from scheduler.store.opening import open_store
 from scheduler.webhook import Webhook
@@ -63,6 +63,8 @@ class Service:
         self._server: Server | None = None
         directory = options["backup_dir"]
         self._backups = Backups(directory, options["max_saved_backups"]) if directory is not None else None
+        self._recovery: Recovery | None = None
+        self._recovering = threading.Lock()
         self._empty = View(
             State(), OfferBook(options.settings, random.random), options.settings, MappingProxyType({}),
             MappingProxyType({"framework_registered": 0}), 0,
@@ -95,6 +97,20 @@ class Service:
 
     def snapshot(self) -> None:
         self._leading().snapshot()
+
+    def recover(self, do: Callable[[Recovery], T]) -> T:
+        self._leading()
+        with self._recovering:
+            return do(self._recovery_of())
+
+    def commit_recovery(self) -> None:
+        program = self._leading()
+        with self._recovering:
+            program.replace(self._recovery_of().changes)
+
+    def _recovery_of(self) -> Recovery:
+        self._recovery = self._recovery or Recovery(self._backups_of())
+        return self._recovery
 
     def _leading(self) -> Program:
         if self._program is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
@@ -44,6 +44,23 @@ class Leader(NamedTuple):
     url: str | None
 
 
+class Recovery(Protocol):
+    """A backup that may take the place of what there is. Methods raise StoreError where there is none to do it with."""
+
+    @property
+    def staged(self) -> State:
+        """What is staged."""
+
+    def stage(self, name: str) -> None:
+        """Load the backup with this id."""
+
+    def delete_tasks(self, task_ids: Iterable[str]) -> None:
+        """Forget these tasks of what is staged."""
+
+    def unload(self) -> None:
+        """Let go of what is staged, if anything is."""
+
+
 class Backend(Protocol):
     """The scheduler, as its API sees it. Methods may be called from any thread, and block until there is an answer."""
 
@@ -64,3 +81,10 @@ class Backend(Protocol):
 
     def snapshot(self) -> None:
         """Compact the store now."""
+
+    def recover(self, do: Callable[[Recovery], T]) -> T:
+        """What *do* makes of the recovery; only one at a time. Raises StoreError."""
+
+    def commit_recovery(self) -> None:
+        """Put what is staged in the place of what there is: durable when this returns. Then this scheduler ends, and
+        whoever leads next loads it. Raises StoreError: nothing is changed."""

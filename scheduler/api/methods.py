@@ -13,6 +13,7 @@ from scheduler.api.counting import Counts
 from scheduler.api.failures import HttpFailure, Refused
 from scheduler.api.options import ApiOptions
 from scheduler.api.reading import READINGS
+from scheduler.api.recovering import RECOVERING
 from scheduler.api.security import User, wanted_by
 from scheduler.core.commands import Answer, done, refused
 from scheduler.core.submission import Invalid
@@ -43,7 +44,6 @@ CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="Apache Aurora Scheduler", 
 
 _UPDATES: Final = "job updates"
 _CRON: Final = "cron jobs"
-_RECOVERY: Final = "recovery from a backup while the scheduler runs"
 #: Methods that this scheduler does not have, and what they belong to.
 MISSING: Final[Mapping[str, str]] = MappingProxyType(
     dict.fromkeys(
@@ -51,9 +51,6 @@ MISSING: Final[Mapping[str, str]] = MappingProxyType(
          "abortJobUpdate", "rollbackJobUpdate", "pulseJobUpdate"), _UPDATES,
     )
     | dict.fromkeys(("scheduleCronJob", "descheduleCronJob", "startCronJob", "replaceCronTemplate"), _CRON)
-    | dict.fromkeys(
-        ("stageRecovery", "queryRecovery", "deleteRecoveryTasks", "commitRecovery", "unloadRecovery"), _RECOVERY
-    )
 )  # fmt: skip
 _KEEPING: Final = frozenset({"performBackup", "listBackups", "snapshot"})
 
@@ -110,6 +107,9 @@ class Methods:
                 return found() if callable(found) else found
             if not self._backend.leader().is_us:
                 return refused("this scheduler does not lead, and changes nothing", code=ResponseCode.ERROR_TRANSIENT)
+            if (recovering := RECOVERING.get(name)) is not None:
+                log.warning("%s by %s", name, user)
+                return recovering(self._backend, call.arguments)
             if name in _KEEPING:
                 return self._keep(name)
             answer = self._backend.command(COMMANDS[name](call.arguments, user))

@@ -222,8 +222,12 @@ class Recovery:
 
     def changes(self, current: State) -> list[Change]:
         """What, committed, puts what is staged in the place of *current*. Whoever leads must then end: the next one
-        loads it. Raises StoreError: nothing is staged."""
-        return replacing(changes_of(current), changes_of(self.staged))
+        loads it. The framework's id stays, if there is one: Mesos may have removed an older one, and knows this.
+        Raises StoreError: nothing is staged."""
+        wanted = changes_of(self.staged)
+        if current.framework_id is not None:
+            wanted = [change for change in wanted if not isinstance(change, PutFramework)]
+        return replacing(changes_of(current), wanted)
 
     def unload(self) -> None:
         """Let go of what is staged, if anything is."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from scheduler.api.backend import Leader, View
+from scheduler.core.changes import Change
 from scheduler.core.commands import Answer, Command
 from scheduler.core.decision import Decision
 from scheduler.core.engine import Engine
@@ -17,6 +18,7 @@ from scheduler.core.settings import ExecutorSettings, Settings
 from scheduler.core.state import State
 from scheduler.model import Resources, Task
 from scheduler.states import ScheduleStatus
+from scheduler.store.backups import Backups, Recovery
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import JobConfiguration
 
@@ -55,11 +57,14 @@ def job(instances: int = 1, **more: str) -> JobConfiguration:
 class EngineBackend:
     """A backend that leads, unless *leading* says otherwise."""
 
-    def __init__(self, settings: Settings = SETTINGS) -> None:
+    def __init__(self, settings: Settings = SETTINGS, backup_dir: str = "/nonexistent") -> None:
         numbers = itertools.count(1)
         self.engine = Engine(settings, lambda: f"{next(numbers):08x}", lambda: 0.5, State())
         self.leading = Leader(True, "http://leader.example.org:8081")
         self.kept: list[str] = []
+        #: Staged from *backup_dir*; what was committed is only kept here.
+        self.recovery = Recovery(Backups(backup_dir))
+        self.recoveries: list[list[Change]] = []
         self.compactions = 0
         self.wall_ms = NOW_MS
         self._lock = threading.Lock()
@@ -105,6 +110,14 @@ class EngineBackend:
 
     def backups(self) -> tuple[str, ...]:
         return tuple(self.kept)
+
+    def recover(self, do: Callable[[Recovery], T]) -> T:
+        with self._lock:
+            return do(self.recovery)
+
+    def commit_recovery(self) -> None:
+        with self._lock:
+            self.recoveries.append(self.recovery.changes(self.engine.state))
 
     def snapshot(self) -> None:
         self.compactions += 1
