@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from scheduler.api.backend import Leader, View
+from scheduler.api.backend import View
 from scheduler.core.changes import PutCronJob, PutHost, PutQuota
-from scheduler.core.commands import Answer, Command
 from scheduler.model import Host, JobKey, Mode, Resources
+from tests.support.engine_backend import EngineBackend
 from tests.support.world import JOB, World, job_of, offer
 from thermos.formats import assigned_task as wire
 
@@ -21,30 +21,16 @@ STUCK: Final = JobKey("ads", "prod", "stuck")
 CRON: Final = JobKey("ads", "staging1", "nightly")
 
 
-class Paged:
+class Paged(EngineBackend):
     """The backend of a world; leads."""
 
     def __init__(self, world: World) -> None:
+        super().__init__(world.settings)
         self.world = world
-        self.leading = Leader(True, "http://leader.example.org:8081")
+        self.engine = world.engine
 
     def look(self, at: Callable[[View], T]) -> T:
         return at(view_of(self.world))
-
-    def leader(self) -> Leader:
-        return self.leading
-
-    def command(self, command: Command) -> Answer:
-        return self.world.command(command)
-
-    def backup(self) -> str:
-        return ""
-
-    def backups(self) -> tuple[str, ...]:
-        return ()
-
-    def snapshot(self) -> None:
-        """Nothing is kept."""
 
 
 def view_of(world: World) -> View:
