@@ -35,7 +35,7 @@ from scheduler.pages.site import Site
 from scheduler.program import Ended, Mesos, Program
 from scheduler.sla_coordinator import SlaCoordinators
 from scheduler.store.backups import Backups, Recovery, is_due
-from scheduler.store.interface import Store, StoreError
+from scheduler.store.interface import Misused, Store, StoreError
 from scheduler.store.opening import open_store
 from scheduler.webhook import Webhook
 from thermos.errors import ExitCode
@@ -237,7 +237,7 @@ class Service:
 
     def _backups_of(self) -> Backups:
         if self._backups is None:
-            raise StoreError("no backup directory is set: start the scheduler with -backup_dir")
+            raise Misused("no backup directory is set: start the scheduler with -backup_dir")
         return self._backups
 
     def _take_backup(self, store: Store) -> str:

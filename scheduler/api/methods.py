@@ -18,7 +18,7 @@ from scheduler.api.security import User, wanted_by
 from scheduler.core.commands import Answer, done, refused
 from scheduler.core.submission import Invalid
 from scheduler.wire.thrift import Call
-from thermos.errors import ThermosError
+from thermos.errors import ExitCode, ThermosError
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import (
     METHODS,
@@ -122,7 +122,8 @@ class Methods:
             return refused(*error.problems)
         except ThermosError as error:
             log.warning("%s failed: %s", name, error)
-            return refused(str(error), code=ResponseCode.ERROR_TRANSIENT)
+            is_theirs = error.exit_code is ExitCode.USAGE  # clients try again what is only transient
+            return refused(str(error), code=ResponseCode.INVALID_REQUEST if is_theirs else ResponseCode.ERROR_TRANSIENT)
         except TimeoutError:
             words = f"{name} got no answer in time: whether it was done is not known"
             return refused(words, code=ResponseCode.ERROR_TRANSIENT)

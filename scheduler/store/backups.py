@@ -35,7 +35,7 @@ from scheduler.core.changes import (
     PutUpdate,
 )
 from scheduler.core.state import State
-from scheduler.store.interface import Store, StoreError
+from scheduler.store.interface import Misused, Store, StoreError
 from scheduler.store.rows import SCHEMA_VERSION, check_schema
 from scheduler.store.sqlite import SqliteStore, connect, named, read_changes, read_meta
 
@@ -49,7 +49,7 @@ _MINUTE: Final = "%Y-%m-%d-%H-%M"
 _MAGIC: Final = b"SQLite format 3\x00"
 
 
-class NoSuchBackup(StoreError):
+class NoSuchBackup(Misused):
     """No backup has this id."""
 
 
@@ -201,7 +201,7 @@ class Recovery:
     def stage(self, name: str) -> None:
         """Load the backup with this id. Raises NoSuchBackup, StoreError: also if one is staged already."""
         if self._staged is not None:
-            raise StoreError("another backup is staged already: commit it, or unload it first")
+            raise Misused("another backup is staged already: commit it, or unload it first")
         staged = State()
         for change in read_backup(self._backups.path(name)):
             staged.apply(change)
@@ -211,7 +211,7 @@ class Recovery:
     def staged(self) -> State:
         """What is staged, to be queried. Raises StoreError: nothing is."""
         if self._staged is None:
-            raise StoreError("no backup is staged: `stageRecovery` comes first")
+            raise Misused("no backup is staged: stageRecovery comes first, with one of those that listBackups names")
         return self._staged
 
     def delete_tasks(self, task_ids: Iterable[str]) -> None:

@@ -33,6 +33,12 @@ class NoSpace(StoreError):
     exit_code = ExitCode.NO_SPACE
 
 
+class Misused(StoreError):
+    """What was asked for cannot be done as things are; nothing is wrong with the store."""
+
+    exit_code = ExitCode.USAGE
+
+
 class Store(Protocol):
     """A place for the state. All methods may raise StoreError; used by one thread at a time."""
 
