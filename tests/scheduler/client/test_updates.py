@@ -421,7 +421,9 @@ def test_what_the_whole_update_waits_for(west: West, status: JobUpdateStatus, ex
 
 def test_what_is_over_waits_for_nothing(west: West) -> None:
     west.answers["getJobUpdateDetails"] = details(JobUpdateStatus.ABORTED, instance_events=EVENTS)
-    assert "Waits for" not in west.update("info", "u-1").out
+    done = west.update("info", "u-1")
+    assert done.code == 0
+    assert "Waits for" not in done.out
 
 
 def test_what_instances_wait_for_by_the_scheduler(west: West) -> None:
