@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.box import SOON_S, until
 from tests.support.cluster import Cluster, cluster
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -20,8 +21,11 @@ FILE = """
 hello = Process(name='hello', cmdline='echo {{greeting}} {{mesos.instance}}; exec sleep 1000')
 task = Task(processes=[hello], resources=Resources(cpu=0.01, ram=16*MB, disk=16*MB), finalization_wait=5)
 jobs = [
-    Service(name='hello', cluster='test', role='root', environment='test', instances=2, task=task),
+    Service(name='hello', cluster='test', role='root', environment='test', instances=2, task=task,
+            update_config=UpdateConfig(watch_secs=1, update_strategy=BatchUpdateStrategy(batch_size=1))),
     Job(name='once', cluster='test', role='root', environment='test',
+        task=task(processes=[Process(name='once', cmdline='true')])),
+    Job(name='nightly', cluster='test', role='root', environment='test', cron_schedule='0 3 1 1 *',
         task=task(processes=[Process(name='once', cmdline='true')])),
 ]
 """
@@ -142,3 +146,49 @@ def test_a_host_is_drained_and_given_back(user: User) -> None:
     assert given_back == f"INFO] {host} is in state: NONE\n"
     user.ok("job", "killall", key, "--no-batching")
     assert user("host_status", "test", "--hosts", "nowhere", program="aurora_admin").returncode == 6
+
+
+def test_a_job_is_updated_and_put_back(user: User) -> None:
+    key = "test/root/test/hello"
+    user.ok("job", "create", key, "hello.aurora", "--bind", "greeting=hi", "--wait-until", "RUNNING")
+    start = ("update", "start", key, "hello.aurora", "--bind")
+    same = user.ok(*start, "greeting=hi", "--wait")
+    assert same.startswith("This job update will:\nnot change instances: [0-1]\n")
+    planned = json.loads(user.ok(*start, "greeting=bye", "--plan", "--json"))
+    assert (planned["update"], planned["groups"]) == ([0, 1], [[0], [1]])
+    assert user.ok("update", "list", key) == ""
+    done = user(*start, "greeting=bye", "-m", "politely", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("This job update will:\nupdate instances: [0-1]\nJob update has started. View ")
+    assert done.stdout.endswith("Current state ROLLING_FORWARD\nCurrent state ROLLED_FORWARD\n")
+    [update] = json.loads(user.ok("update", "list", key, "--status", "succeeded", "--write-json"))
+    info = user.ok("update", "info", key, update["id"])
+    assert "Current status: ROLLED_FORWARD\n" in info
+    assert "      message: politely\n" in info
+    assert "Instance 1 at " in info
+    user.ok(*start, "greeting=again")
+    user.ok("update", "pause", key, "-m", "wait")
+    shown = json.loads(user.ok("update", "info", key, "--json"))
+    assert shown["status"] == "ROLL_FORWARD_PAUSED"
+    assert any("paused" in wait["reason"] for wait in shown["waits"])
+    back = user("update", "rollback", key, "--wait")
+    assert back.returncode == 0, (back.stdout, back.stderr)
+    assert back.stdout.endswith("Current state ROLLED_BACK\n")
+    assert user("update", "resume", key).returncode == 6
+    assert user.ok("job", "diff", key, "hello.aurora", "--bind", "greeting=bye").endswith(
+        "not change instances: [0-1]\n"
+    )
+    user.ok("job", "killall", key, "--no-batching")
+
+
+def test_a_cron_job_is_started_now(user: User) -> None:
+    key = "test/root/test/nightly"
+    scheduled = user.ok("cron", "schedule", key, "hello.aurora", "--bind", "greeting=hi")
+    assert scheduled.startswith("Cron job scheduled, status can be viewed at http://127.0.0.1:")
+    assert user.ok("cron", "show", key) == f"{key}\t 0 3 1 1 *\n"
+    assert json.loads(user.ok("cron", "show", key, "--json"))["next_run"].endswith("-01-01T03:00:00")
+    user.ok("cron", "start", key)
+    until(lambda: "status: FINISHED on" in user.ok("job", "status", key), "the task has ended", SOON_S)
+    assert user.ok("cron", "deschedule", key) == "Cron descheduling succeeded.\n"
+    assert user("cron", "show", key).returncode == 6
+    assert user("cron", "start", key).returncode == 10
