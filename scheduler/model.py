@@ -126,6 +126,15 @@ class TaskEvent(NamedTuple):
     scheduler: str | None = None
 
 
+class Health:
+    """What an executor says that the RUNNING of a task means; see ``docs/executor.md``."""
+
+    #: Its health was checked, and it was healthy.
+    CHECKED: Final = "checked"
+    #: It was started: nothing checks its health.
+    UNCHECKED: Final = "unchecked"
+
+
 class Task(NamedTuple):
     """One run of one instance. *events* is never empty: the first is how it came to be."""
 
@@ -141,6 +150,8 @@ class Task(NamedTuple):
     failure_count: int = 0
     times_partitioned: int = 0
     ancestor_id: str | None = None
+    #: One of :class:`Health`; None: its executor does not say.
+    health: str | None = None
 
     @property
     def job(self) -> JobKey:

@@ -146,13 +146,13 @@ class Jobs:
 
     def _updating(self, job: JobKey) -> Answer | None:
         """The refusal, where an update of the job is under way: only that may change it."""
-        for key, update_id in self._state.updates:
-            if key == job and queries.is_update_active(self._state.updates[(key, update_id)]):
-                return refused(
-                    f"{job} is being updated (update {update_id}): abort that, or wait for its end",
-                    code=ResponseCode.JOB_UPDATING_ERROR,
-                )
-        return None
+        update_id = self._state.active_updates.get(job)
+        if update_id is None:
+            return None
+        return refused(
+            f"{job} is being updated (update {update_id}): abort that, or wait for its end",
+            code=ResponseCode.JOB_UPDATING_ERROR,
+        )
 
     # -- administrators ------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from scheduler.model import Config, JobKey, Task, TaskEvent
+from scheduler.model import Config, Health, JobKey, Task, TaskEvent
 from scheduler.states import MOVES, TERMINAL, ScheduleStatus
 from thermos.formats.mesos_v1_scheduler import Status
 from thermos.mesos import MesosTaskState, Reason
@@ -52,6 +52,17 @@ def from_mesos(state: MesosTaskState, is_partition_aware: bool) -> ScheduleStatu
     """Our state for Mesos'. Who is not partition-aware hears LOST of an agent that cannot be reached, and so do we."""
     status = _OF_MESOS[state]
     return _S.LOST if status is _S.PARTITIONED and not is_partition_aware else status
+
+
+#: A label of a status: what the executor's RUNNING means for this task; see ``docs/executor.md``.
+HEALTH_LABEL: Final = "org.apache.aurora.executor.health"
+
+
+def health_of(status: Status) -> str | None:
+    """What the executor says there that RUNNING means, one of :class:`scheduler.model.Health`; None: nothing that we
+    know. One who writes the label twice means the last."""
+    said = dict(status.labels).get(HEALTH_LABEL)
+    return said if said in (Health.CHECKED, Health.UNCHECKED) else None
 
 
 _READABLE: Final = {

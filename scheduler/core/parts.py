@@ -64,6 +64,9 @@ class Part:
     def task_changed(self, before: Task | None, after: Task | None) -> None:
         """A task came (*before* None), came into another state, or was forgotten (*after* None)."""
 
+    def told(self) -> None:
+        """All tasks that changed so far have been told of: what follows of them can be done now."""
+
     def heard(self, event: Event) -> None:
         """Something happened that is among its own events."""
 

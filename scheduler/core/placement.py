@@ -126,7 +126,8 @@ def place(
     """Offers for *tasks*, all of *config*, as far as there are any; first come, first placed.
 
     What is placed is taken out of what *book* has left; whoever launches takes the offers out of it altogether. Agents
-    that are reserved for one of the tasks are tried first for it, others' not at all.
+    that are reserved for one of the tasks are tried first for it, others' not at all; a task whose instance has one
+    goes nowhere else.
     """
     need = needed(config, settings)
     limits = _Limits(config, state, book)
@@ -141,8 +142,10 @@ def place(
         while True:
             free = rows
             if reserved:
-                mine = book.reserved_for((config.job, task.instance)) | book.reserved_for(config.digest)
-                free = rows & mine or rows ^ (rows & reserved)
+                place = book.reserved_for((config.job, task.instance))
+                mine = place | book.reserved_for(config.digest)
+                # An instance whose place is kept waits until its agent offers again, or for the end of that.
+                free = rows & mine or (0 if place else rows ^ (rows & reserved))
             if not free:
                 break
             agent = book.choose(free, chance)

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
-from scheduler.core.queries import is_update_active
 from scheduler.core.ranges import instances_of
 from scheduler.core.state import State
 from scheduler.core.submission import Invalid, Job
@@ -103,9 +102,10 @@ def _add_tasks(sums: _Sums, state: State, key: JobKey, without: Iterable[int] = 
 
 
 def _active_updates(state: State, role: str) -> Iterator[tuple[JobKey, JobUpdate]]:
-    for (key, _), details in state.updates.items():
-        if key.role == role and is_update_active(details) and details.update is not None:
-            yield key, details.update
+    for key, update_id in state.active_updates.items():
+        update = state.updates[(key, update_id)].update
+        if key.role == role and update is not None:
+            yield key, update
 
 
 def _sides(update: JobUpdate) -> tuple[tuple[InstanceTaskConfig, ...], tuple[InstanceTaskConfig, ...]]:

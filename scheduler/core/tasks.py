@@ -83,6 +83,11 @@ class Tasks:
             self.forget(task)
         return moved.is_legal
 
+    def note_health(self, task: Task, health: str | None) -> None:
+        """Keep what the executor says that RUNNING means for it; who says nothing takes nothing back."""
+        if health is not None and health != task.health:
+            self._draft.put(PutTask(task._replace(health=health)))
+
     def assign(self, task: Task, agent_id: str, host: str, ports: Iterable[tuple[str, int]]) -> Task:
         """It is to run there; gives it as it is now."""
         assigned = lifecycle.assign(task, agent_id, host, ports, self._draft.now.wall_ms, self._settings.hostname)

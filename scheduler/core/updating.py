@@ -86,6 +86,8 @@ class Updating(Part):
         #: When each update that wants pulses was last given one, monotonic.
         self._pulsed_s: dict[tuple[JobKey, str], float] = {}
         self._standings: tuple[int, sla.Standings] | None = None
+        #: Instances of updates whose tasks changed, by job: looked at when all that changed is known.
+        self._changed: dict[JobKey, dict[int, None]] = {}
         self.counts.update({f"update_transition_{status.name}": 0 for status in _U})
         self.counts.update({f"update_instance_transition_{action.name}": 0 for action in JobUpdateAction})
         for name in ("job_updates_pruned", "job_update_recovery_errors", "job_update_state_change_errors",
@@ -96,6 +98,7 @@ class Updating(Part):
 
     def resume(self) -> None:
         self._runs.clear()
+        self._changed.clear()
         self._standings = None
         now_s = self.tools.draft.now.mono_s
         for job, update_id in self._state.active_updates.items():
@@ -116,8 +119,16 @@ class Updating(Part):
         run.note(self._state, before, after)
         if after is not None and after.status is ScheduleStatus.ASSIGNED:
             self.tools.offers.release((task.config.job, task.instance))
-        self._step(run, task.instance)
-        self._advance(run)
+        self._changed.setdefault(task.config.job, {})[task.instance] = None
+
+    def told(self) -> None:
+        changed, self._changed = self._changed, {}
+        for job, instances in changed.items():
+            run = self._runs.get(job)
+            if run is not None:
+                for instance in instances:
+                    self._step(run, instance)
+                self._advance(run)
 
     def due(self, due: Due, about: object) -> None:
         if due is Due.PRUNE_UPDATES:
@@ -217,7 +228,8 @@ class Updating(Part):
         if isinstance(run, Answer):
             return run
         target = status(run.status)
-        if target not in MOVES[run.status]:
+        # Whoever goes back already is resumed, not sent back once more.
+        if target not in MOVES[run.status] or (target is _U.ROLLING_BACK and run.is_back):
             return refused(f"The update {key.id} of {run.job} is {run.status}: it cannot be {what}")
         self._to(run, target, user, message)
         return done()
@@ -303,7 +315,8 @@ class Updating(Part):
                 self._to(run, blocked(run.status), message=_PULSE_LATE)
                 return
             if run.failed > run.failures_allowed:
-                self._fail(run, f"{run.failed} instances failed, and {run.failures_allowed} may")
+                allowed = run.failures_allowed or "none"
+                self._fail(run, f"{run.failed} of its instances failed, and {allowed} may")
                 return
             if not run.waiting and not run.working:
                 self._to(run, _U.ROLLED_BACK if run.is_back else _U.ROLLED_FORWARD)

@@ -15,8 +15,10 @@ from scheduler.core.commands import (
 )
 from scheduler.core.events import Kill
 from scheduler.core.lifecycle import HEALTH_LABEL
+from scheduler.core.state import State
 from scheduler.core.update_queries import waits
 from scheduler.model import Health, JobKey, Task
+from scheduler.store.backups import changes_of
 from tests.support.world import JOB, World, offer, task_config
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import (
@@ -113,6 +115,17 @@ class Updated(World):
     def configs(self, job: JobKey = JOB) -> dict[int, int]:
         """Instance → priority of its task, which says whether it is old (0) or new (7)."""
         return {task.instance: task.config.priority for task in self.tasks(job)}
+
+    def task_of(self, instance: int, among: list[Task] | None = None) -> Task:
+        """The instance's task that is not over."""
+        return next(task for task in (self.tasks() if among is None else among) if task.instance == instance)
+
+    def failover(self) -> Updated:
+        """Another scheduler, with all that was kept."""
+        state = State()
+        for change in changes_of(self.engine.state):
+            state.apply(change)
+        return Updated(self.settings, state, self.now)
 
     def end_killed(self) -> list[int]:
         """Mesos does as it was told since the last look; gives the instances."""

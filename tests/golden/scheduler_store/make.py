@@ -15,7 +15,9 @@ from typing import Final
 
 from scheduler.core.changes import (
     Change,
+    CronRun,
     PutCronJob,
+    PutCronRun,
     PutFramework,
     PutHost,
     PutMaintenance,
@@ -23,7 +25,7 @@ from scheduler.core.changes import (
     PutTask,
     PutUpdate,
 )
-from scheduler.model import Config, Host, JobKey, Mode, Resources, Task, TaskEvent, config_of
+from scheduler.model import Config, Health, Host, JobKey, Mode, Resources, Task, TaskEvent, config_of
 from scheduler.states import ScheduleStatus
 from scheduler.store.sqlite import SqliteStore
 from thermos.formats import assigned_task as wire
@@ -65,7 +67,7 @@ def changes() -> list[Change]:
     key = api.JobUpdateKey(wire.JobKey(*JOB), "6e3a")
     update = api.JobUpdateDetails(
         api.JobUpdate(
-            api.JobUpdateSummary(key, "me", api.JobUpdateState(api.JobUpdateStatus.ROLLING_FORWARD, 1, 2)),
+            api.JobUpdateSummary(key, "me", api.JobUpdateState(api.JobUpdateStatus.ROLLING_FORWARD, 3, 4)),
             api.JobUpdateInstructions(
                 desired_state=api.InstanceTaskConfig(config().wire, (api.Range(0, 2),)),
                 settings=api.JobUpdateSettings(update_group_size=1),
@@ -81,10 +83,11 @@ def changes() -> list[Change]:
         PutFramework("2c8e-0001"),
         PutTask(
             Task("www-prod-web-0-1", 0, config(), ScheduleStatus.RUNNING, events, "agent-1", "h1.example.com",
-                 (("http", 31000), ("https", 31001)), 1, 2, "www-prod-web-0-0")
+                 (("http", 31000), ("https", 31001)), 1, 2, "www-prod-web-0-0", Health.CHECKED)
         ),
         PutTask(Task("a task with a strange näme", 1, config(), ScheduleStatus.PENDING, events[:1])),
         PutCronJob(JOB, cron_job),
+        PutCronRun(JOB, CronRun(1_700_000_000_000, True, 3, 1_699_999_940_000)),
         PutQuota("www", Resources(1500, 2048, 4096, 1)),
         PutHost(Host("h1.example.com", "agent-1", (("rack", frozenset({"r1", "r2"})),), Mode.DRAINING)),
         PutUpdate(JOB, "6e3a", update),

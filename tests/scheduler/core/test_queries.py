@@ -34,11 +34,6 @@ from thermos.formats.aurora_api import (
     ConfigGroup,
     GetJobUpdateDiffResult,
     JobStats,
-    JobUpdate,
-    JobUpdateDetails,
-    JobUpdateState,
-    JobUpdateStatus,
-    JobUpdateSummary,
     Range,
     RoleSummary,
     ScheduledTask,
@@ -350,18 +345,6 @@ def test_every_instance_is_in_one_part(present: dict[int, Config], count: int, s
         assert all(of is A for of in found.unchanged.values())
     else:
         assert found.add | found.update.keys() | found.remove.keys() <= instances_of(scope)
-
-
-@pytest.mark.parametrize("status", JobUpdateStatus)
-def test_updates_that_are_active(status: JobUpdateStatus) -> None:
-    details = JobUpdateDetails(JobUpdate(JobUpdateSummary(state=JobUpdateState(status))))
-    over = ("ROLLED_FORWARD", "ROLLED_BACK", "ABORTED", "ERROR", "FAILED")
-    assert queries.is_update_active(details) is (status.name not in over)
-
-
-def test_an_update_without_a_state_is_not_active() -> None:
-    for details in (JobUpdateDetails(), JobUpdateDetails(JobUpdate()), JobUpdateDetails(JobUpdate(JobUpdateSummary()))):
-        assert not queries.is_update_active(details)
 
 
 # -- on the wire -------------------------------------------------------------------------------------------------------

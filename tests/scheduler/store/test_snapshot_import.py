@@ -249,6 +249,7 @@ def a_snapshot(*tasks: Task) -> bytes:
 @settings(deadline=None, database=None)
 @given(st.lists(any_task.filter(lambda one: one.task_id != ""), max_size=4))
 def test_every_task_comes_back_as_it_was(tasks: list[Task]) -> None:
+    tasks = [task._replace(health=None) for task in tasks]  # which Aurora knows nothing of
     imported = snapshot_of(a_snapshot(*tasks))
     assert list(imported.changes) == [PutFramework("f"), *map(PutTask, tasks)]
     assert not imported.left_out

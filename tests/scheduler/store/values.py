@@ -9,14 +9,19 @@ from typing import Any, Final, TypeVar
 from hypothesis import strategies as st
 
 from scheduler.core.changes import (
+    AddInstanceEvent,
+    AddUpdateEvent,
     Change,
+    CronRun,
     DropCronJob,
+    DropCronRun,
     DropHost,
     DropMaintenance,
     DropQuota,
     DropTask,
     DropUpdate,
     PutCronJob,
+    PutCronRun,
     PutFramework,
     PutHost,
     PutMaintenance,
@@ -79,6 +84,7 @@ def picture(state: State) -> dict[str, object]:
         "tasks": list(state.tasks.items()),
         "by_job": {job: list(ids) for job, ids in state.by_job.items()},
         "cron_jobs": list(state.cron_jobs.items()),
+        "cron_runs": list(state.cron_runs.items()),
         "quotas": list(state.quotas.items()),
         "hosts": list(state.hosts.items()),
         "updates": list(state.updates.items()),
@@ -155,6 +161,7 @@ any_task = st.builds(
     failure_count=i32,
     times_partitioned=i32,
     ancestor_id=texts,
+    health=texts,
 )
 tasks = st.builds(_of_one_job, any_task, st.integers(0, 1))
 hosts = st.builds(
@@ -190,7 +197,18 @@ update_details = made(
         ),
         max_size=3,
     ).map(tuple),
+    instance_events=st.none() | st.just(()),
 )
+#: Few, so that events meet their updates.
+update_keys = st.sampled_from([JobKey("www", "prod", "web"), JobKey('["', "prod", "ü")])
+update_ids = st.sampled_from(["u1", "[u2"])
+update_events = made(
+    api.JobUpdateEvent, status=st.sampled_from(list(api.JobUpdateStatus)), timestamp_ms=i64, user=texts, message=texts
+)
+instance_events = made(
+    api.JobInstanceUpdateEvent, instance_id=i32, timestamp_ms=i64, action=st.sampled_from(list(api.JobUpdateAction)),
+    message=texts,
+)  # fmt: skip
 cron_jobs = made(
     api.JobConfiguration,
     key=keys.map(lambda key: wire.JobKey(*key)),
@@ -206,13 +224,39 @@ changes: st.SearchStrategy[Change] = st.one_of(
     names.filter(bool).map(PutFramework),
     st.builds(PutCronJob, keys, cron_jobs),
     keys.map(DropCronJob),
+    st.builds(PutCronRun, keys, st.builds(CronRun, i64, st.booleans(), i32, st.none() | i64)),
+    keys.map(DropCronRun),
     st.builds(PutQuota, names, resources),
     names.map(DropQuota),
     hosts.map(PutHost),
     names.map(DropHost),
-    st.builds(PutUpdate, keys, names, update_details),
-    st.builds(DropUpdate, keys, names),
+    st.builds(PutUpdate, update_keys | keys, update_ids | names, update_details),
+    st.builds(DropUpdate, update_keys | keys, update_ids | names),
+    st.builds(AddUpdateEvent, update_keys, update_ids, update_events),
+    st.builds(AddInstanceEvent, update_keys, update_ids, instance_events),
     made(api.HostMaintenanceRequest, host=names, timeout_secs=i64, created_timestamp_ms=i64).map(PutMaintenance),
     names.map(DropMaintenance),
 )
-commits = st.lists(st.lists(changes, max_size=5), max_size=4)
+
+
+def _possible(made: list[list[Change]]) -> list[list[Change]]:
+    """Without events of updates that are not there."""
+    known: set[tuple[JobKey, str]] = set()
+    found: list[list[Change]] = []
+    for changes in made:
+        kept: list[Change] = []
+        for change in changes:
+            if isinstance(change, PutUpdate):
+                known.add((change.key, change.update_id))
+            elif isinstance(change, DropUpdate):
+                known.discard((change.key, change.update_id))
+            elif isinstance(change, (AddUpdateEvent, AddInstanceEvent)) and (
+                (change.key, change.update_id) not in known
+            ):
+                continue
+            kept.append(change)
+        found.append(kept)
+    return found
+
+
+commits = st.lists(st.lists(changes, max_size=5), max_size=4).map(_possible)
