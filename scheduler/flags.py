@@ -9,8 +9,10 @@ import argparse
 import re
 from collections.abc import Callable
 from dataclasses import fields
+from datetime import UTC, tzinfo
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from scheduler.core.settings import Settings
 from thermos.formats.mesos_v1 import duration_s
@@ -58,6 +60,16 @@ def pairs(text: str) -> tuple[tuple[str, str], ...]:
             raise argparse.ArgumentTypeError(f"{word!r} should be like name=value")
         found.append((name, value))
     return tuple(found)
+
+
+def time_zone(text: str) -> tzinfo:
+    """A time zone by its name in the IANA database, such as ``Europe/Berlin``."""
+    if text in ("GMT", "UTC"):
+        return UTC
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise argparse.ArgumentTypeError(f"there is no time zone {text!r}; names are like Europe/Berlin") from None
 
 
 class Flag(NamedTuple):
@@ -218,6 +230,46 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             ),
             _setting("history_max_per_job_threshold", int, "history_max_per_job", "… or when a job has more"),
             _setting("history_min_retention_threshold", duration, "history_min_retention_s", "… but not before this"),
+        ),
+        "cron": (
+            _setting("cron_timezone", time_zone, "cron_timezone", "whose clock schedules mean, such as Europe/Berlin"),
+            _setting("cron_run_missed", truth, "cron_run_missed", "a job of which runs were missed is run once, late"),
+        ),
+        "job updates": (
+            _setting(
+                "job_update_history_per_job_threshold",
+                int,
+                "job_update_history_per_job",
+                "so many that are over, a job",
+            ),
+            _setting(
+                "job_update_history_pruning_interval",
+                duration,
+                "job_update_history_pruning_interval_s",
+                "how often the others are looked for",
+            ),
+            _setting(
+                "job_update_history_pruning_threshold",
+                duration,
+                "job_update_history_pruning_threshold_s",
+                "those that are over go after this",
+            ),
+            _setting(
+                "enable_update_affinity", truth, "enable_update_affinity", "an updated instance stays on its agent"
+            ),
+            _setting(
+                "update_affinity_reservation_hold_time",
+                duration,
+                "update_affinity_reservation_hold_time_s",
+                "how long its place is kept",
+            ),
+            _setting(
+                "sla_aware_kill_retry_min_delay",
+                duration,
+                "sla_aware_kill_retry_min_delay_s",
+                "a kill that was not allowed is tried again; doubles",
+            ),
+            _setting("sla_aware_kill_retry_max_delay", duration, "sla_aware_kill_retry_max_delay_s", "… up to this"),
         ),
         "what jobs may do": (
             _setting("max_tasks_per_job", int, "max_tasks_per_job", "instances of a job"),

@@ -6,19 +6,23 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from scheduler.api import updating
 from scheduler.api.failures import Refused
 from scheduler.api.maintaining import MAINTENANCE
 from scheduler.core.commands import (
     AddInstances,
     Command,
     CreateJob,
+    DescheduleCronJob,
     ForceTaskState,
     KillTasks,
     PruneTasks,
     ReconcileExplicitly,
     ReconcileImplicitly,
     RestartShards,
+    ScheduleCronJob,
     SetQuota,
+    StartCronJob,
 )
 from scheduler.core.quota import quota_of
 from scheduler.model import JobKey
@@ -48,6 +52,28 @@ def _create_job(arguments: Arguments, user: str) -> Command:
     if job is None:
         raise Refused("the job's description is missing")
     return CreateJob(job, user)
+
+
+def _schedule_cron_job(arguments: Arguments, user: str) -> Command:
+    job: JobConfiguration | None = arguments["description"]
+    if job is None:
+        raise Refused("the job's description is missing")
+    return ScheduleCronJob(job, user)
+
+
+def _replace_cron_template(arguments: Arguments, user: str) -> Command:
+    job: JobConfiguration | None = arguments["config"]
+    if job is None:
+        raise Refused("the job's configuration is missing")
+    return ScheduleCronJob(job, user, is_replacement=True)
+
+
+def _deschedule_cron_job(arguments: Arguments, user: str) -> Command:
+    return DescheduleCronJob(key_of(arguments["job"]), user)
+
+
+def _start_cron_job(arguments: Arguments, user: str) -> Command:
+    return StartCronJob(key_of(arguments["job"]), user)
 
 
 def _kill_tasks(arguments: Arguments, user: str) -> Command:
@@ -93,7 +119,12 @@ def _force_task_state(arguments: Arguments, user: str) -> Command:
 
 #: Method → (arguments, user) → the command; raises Refused.
 COMMANDS: Final[Mapping[str, Callable[[Arguments, str], Command]]] = MappingProxyType({
+    **updating.COMMANDS,
     "createJob": _create_job,
+    "scheduleCronJob": _schedule_cron_job,
+    "replaceCronTemplate": _replace_cron_template,
+    "descheduleCronJob": _deschedule_cron_job,
+    "startCronJob": _start_cron_job,
     "killTasks": _kill_tasks,
     "restartShards": _restart_shards,
     "addInstances": _add_instances,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 from typing import Any, Final
 
 from scheduler.api.backend import Backend
@@ -42,16 +41,6 @@ UNSECURE: Final = "UNSECURE"
 #: What browsers and clients show when they ask for a password (Aurora's words).
 CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="Apache Aurora Scheduler", charset="UTF-8"'}
 
-_UPDATES: Final = "job updates"
-_CRON: Final = "cron jobs"
-#: Methods that this scheduler does not have, and what they belong to.
-MISSING: Final[Mapping[str, str]] = MappingProxyType(
-    dict.fromkeys(
-        ("getJobUpdateSummaries", "getJobUpdateDetails", "startJobUpdate", "pauseJobUpdate", "resumeJobUpdate",
-         "abortJobUpdate", "rollbackJobUpdate", "pulseJobUpdate"), _UPDATES,
-    )
-    | dict.fromkeys(("scheduleCronJob", "descheduleCronJob", "startCronJob", "replaceCronTemplate"), _CRON)
-)  # fmt: skip
 _KEEPING: Final = frozenset({"performBackup", "listBackups", "snapshot"})
 
 
@@ -99,9 +88,6 @@ class Methods:
     def _answer(self, call: Call, user: str) -> Answer:
         name = call.name
         try:
-            if (missing := MISSING.get(name)) is not None:
-                words = f"{name} belongs to {missing}, which this version of the scheduler does not have"
-                return refused(words, code=ResponseCode.ERROR)
             if (reading := READINGS.get(name)) is not None:
                 found = self._backend.look(lambda view: reading(view, call.arguments))
                 return found() if callable(found) else found

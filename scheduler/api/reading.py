@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from scheduler.api import updating
 from scheduler.api.backend import View
 from scheduler.api.failures import Refused
 from scheduler.api.maintaining import hosts_of
-from scheduler.core import queries, quota
+from scheduler.core import cron, queries, quota
 from scheduler.core.commands import Answer, done
 from scheduler.core.maintenance import statuses_of
-from scheduler.core.submission import checked_config, checked_job
+from scheduler.core.submission import checked_job
 from scheduler.core.tiers import tier_configs
 from scheduler.model import Resources
 from scheduler.states import ScheduleStatus
@@ -27,8 +28,6 @@ from thermos.formats.aurora_api import (
     GetPendingReasonResult,
     GetQuotaResult,
     JobSummaryResult,
-    JobUpdateRequest,
-    JobUpdateSettings,
     MaintenanceStatusResult,
     PendingReason,
     PopulateJobResult,
@@ -48,7 +47,11 @@ def _role_summary(view: View, arguments: Arguments) -> Found:
 
 
 def _job_summary(view: View, arguments: Arguments) -> Found:
-    summaries = queries.job_summaries(view.state, arguments["role"])
+    summaries = queries.job_summaries(
+        view.state,
+        arguments["role"],
+        lambda job: cron.next_run_ms(job.cron_schedule, view.wall_ms, view.settings.cron_timezone),
+    )
     return done(result=Result(job_summary_result=JobSummaryResult(summaries)))
 
 
@@ -107,16 +110,6 @@ def _populate(view: View, arguments: Arguments) -> Found:
     return done(result=Result(populate_job_result=PopulateJobResult(job.config.wire)))
 
 
-def _diff(view: View, arguments: Arguments) -> Found:
-    request: JobUpdateRequest | None = arguments["request"]
-    if request is None or request.task_config is None:
-        raise Refused("the request's task configuration is missing")
-    count = request.instance_count or 0
-    config = checked_config(request.task_config, view.settings, count)
-    scope = (request.settings or JobUpdateSettings()).update_only_these_instances
-    return done(result=Result(get_job_update_diff_result=queries.job_diff(view.state, config, count, scope)))
-
-
 def _tiers(view: View, arguments: Arguments) -> Found:
     return done(result=Result(get_tier_config_result=tier_configs(view.settings)))
 
@@ -128,6 +121,7 @@ def _maintenance_status(view: View, arguments: Arguments) -> Found:
 
 #: Method → what it finds; raises Refused and Invalid.
 READINGS: Final[Mapping[str, Callable[[View, Arguments], Found]]] = MappingProxyType({
+    **updating.READINGS,
     "getRoleSummary": _role_summary,
     "getJobSummary": _job_summary,
     "getTasksStatus": _tasks,
@@ -137,7 +131,6 @@ READINGS: Final[Mapping[str, Callable[[View, Arguments], Found]]] = MappingProxy
     "getJobs": _jobs,
     "getQuota": _quota,
     "populateJobConfig": _populate,
-    "getJobUpdateDiff": _diff,
     "getTierConfigs": _tiers,
     "maintenanceStatus": _maintenance_status,
 })  # fmt: skip

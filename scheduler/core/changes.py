@@ -49,6 +49,31 @@ class DropCronJob(NamedTuple):
     key: JobKey
 
 
+class CronRun(NamedTuple):
+    """How far a cron job's schedule was followed."""
+
+    #: Of its times up to this one, and of this one, it is decided what became of them: wall time.
+    at_ms: int
+    #: A run waits for the end of the one before.
+    is_waiting: bool = False
+    #: How many of its times were missed since it was scheduled, and the last of them.
+    missed: int = 0
+    missed_at_ms: int | None = None
+
+
+class PutCronRun(NamedTuple):
+    """A cron job's schedule was followed so far."""
+
+    key: JobKey
+    run: CronRun
+
+
+class DropCronRun(NamedTuple):
+    """There is no schedule to follow any more."""
+
+    key: JobKey
+
+
 class PutQuota(NamedTuple):
     """What production tasks of a role may use."""
 
@@ -123,6 +148,8 @@ Change: TypeAlias = (
     | DropTask
     | PutCronJob
     | DropCronJob
+    | PutCronRun
+    | DropCronRun
     | PutQuota
     | DropQuota
     | PutHost

@@ -134,10 +134,12 @@ class PulseJobUpdate(NamedTuple):
 
 
 class ScheduleCronJob(NamedTuple):
-    """Start a job at the times of its schedule; replaces the one of that name."""
+    """Start a job at the times of its schedule; replaces the one of that name. *is_replacement*: only if there is
+    one."""
 
     job: JobConfiguration
     user: str
+    is_replacement: bool = False
 
 
 class DescheduleCronJob(NamedTuple):

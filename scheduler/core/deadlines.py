@@ -18,8 +18,13 @@ class Due(Enum):
     PARTITIONED_FOR_LONG = "partitioned for long"
     PRUNE = "prune"
     RECONCILE = "reconcile"
+    UPDATE = "update"  # about (job, update id): look at all of it
+    UPDATE_INSTANCE = "update instance"  # about (job, update id, instance)
+    PRUNE_UPDATES = "prune updates"
+    CRON = "cron"  # about a job: a run of it may begin; about none: look at the clock
     COORDINATOR = "coordinator"  # an SLA coordinator that does not answer, nor is said not to
     DRAIN = "drain"
+    SLA_FIGURES = "SLA figures"
 
 
 #: What is due, and about what: a task's id, a job, or nothing.

@@ -14,6 +14,7 @@ from scheduler.core import lifecycle, pruning
 from scheduler.core.changes import PutFramework, PutHost
 from scheduler.core.commands import Answer, Command, JobCommand
 from scheduler.core.coordinators import Coordinators
+from scheduler.core.cron_jobs import CronJobs
 from scheduler.core.deadlines import Deadlines, Due
 from scheduler.core.decision import Decision, Draft
 from scheduler.core.events import (
@@ -47,13 +48,15 @@ from scheduler.core.parts import Part, Tools
 from scheduler.core.reconciling import Reconciling
 from scheduler.core.scheduling import Scheduling
 from scheduler.core.settings import Settings
+from scheduler.core.sla_metrics import SlaMetrics
 from scheduler.core.state import State
 from scheduler.core.tasks import Tasks
+from scheduler.core.updating import Updating
 from scheduler.states import TERMINAL, ScheduleStatus
 from thermos.formats.mesos_v1_scheduler import Offer, Status
 
 #: What looks after something of its own; see :mod:`scheduler.core.parts`.
-PARTS: Final[tuple[type[Part], ...]] = (Maintenance,)
+PARTS: Final[tuple[type[Part], ...]] = (Maintenance, SlaMetrics, CronJobs, Updating)
 #: A refusal for no time at all: the master may offer it again at once, in another shape.
 _NOT_REFUSED_S: Final = 0.0
 
@@ -169,6 +172,8 @@ class Engine:
                     self._draft.moved(before, after)
                 for part in self.parts:
                     part.task_changed(before, after)
+            for part in self.parts:
+                part.told()
 
     def _resume(self) -> None:
         self.coordinators.clear()
@@ -185,6 +190,7 @@ class Engine:
         """What was decided since the last ``committed`` could not be made durable: it was never decided. Gives back
         the offers, since some may have been taken for it."""
         self._draft.undo()
+        self.take_notes()
         self._draft.now = now
         declined = self.offers.clear()
         self.groups.clear()
@@ -245,6 +251,7 @@ class Engine:
             if lifecycle.zombie_kill(target):
                 self.tasks.kill_unknown(status.task_id, status.agent_id)
         else:
+            self.tasks.note_health(task, lifecycle.health_of(status))
             self.tasks.move(task.task_id, target, lifecycle.status_message(status))
         if status.uuid is not None and status.agent_id is not None:
             self._draft.ask(Acknowledge(status.agent_id, status.task_id, status.uuid))
@@ -275,6 +282,13 @@ class Engine:
         for task_id in pruning.prunable(tasks, self._draft.now.wall_ms, self.settings):
             self.counts["tasks_pruned"] += 1
             self.tasks.forget(self.state.tasks[task_id])
+
+    def take_notes(self) -> list[str]:
+        """What the log should say of what was decided, each once."""
+        found = [words for part in self.parts for words in part.notes]
+        for part in self.parts:
+            part.notes.clear()
+        return found
 
     # -- looking -------------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ from scheduler.model import Config, Host, JobKey, Task
 NEAREST_KEPT_S: Final = 600.0
 #: How many batches of tasks one step may try, so that a step stays short and others are heard in between.
 BATCHES_PER_STEP: Final = 2
+#: An attempt, but for what is lost in rounding of a large time: woken just when there is one again, one must find it.
+_ONE: Final = 0.999
 
 
 class Nearest(NamedTuple):
@@ -144,7 +146,7 @@ class TaskGroups:
                 heapq.heappush(self._ready, (-group.config.priority, at_s, number))
         found: list[Group] = []
         tasks_left = BATCHES_PER_STEP * self._settings.max_tasks_per_schedule_attempt
-        while self._ready and self._attempts_left >= 1 and tasks_left > 0:
+        while self._ready and self._attempts_left >= _ONE and tasks_left > 0:
             _, at_s, number = heapq.heappop(self._ready)
             group = self._by_number.get(number)
             if group is None or group.due_at_s != at_s:
@@ -165,7 +167,7 @@ class TaskGroups:
             heapq.heappop(self._ready)
         times = [*(at_s for at_s, _ in self._later[:1]), *(at_s for _, at_s, _ in self._ready[:1])]
         first_s = min(times, default=None)
-        if first_s is None or self._attempts_left >= 1 or self._counted_at_s is None:
+        if first_s is None or self._attempts_left >= _ONE or self._counted_at_s is None:
             return first_s
         missing_s = (1 - self._attempts_left) / self._settings.max_schedule_attempts_per_s
         return max(first_s, self._counted_at_s + missing_s)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from scheduler.core.ranges import instances_of, ranges_of
 from scheduler.core.state import State
 from scheduler.model import Config, Intern, JobKey, Task, TaskEvent, config_of
-from scheduler.states import ACTIVE, ACTIVE_UPDATE, AGENT_ASSIGNED, ScheduleStatus
+from scheduler.states import ACTIVE, AGENT_ASSIGNED, ScheduleStatus
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import (
     ConfigGroup,
@@ -21,7 +21,6 @@ from thermos.formats.aurora_api import (
     JobConfiguration,
     JobStats,
     JobSummary,
-    JobUpdateDetails,
     Range,
     RoleSummary,
     ScheduledTask,
@@ -175,7 +174,9 @@ def job_summaries(
         cron = state.cron_jobs.get(key)
         job = cron or _as_job(key, [task for task in tasks if task.status in ACTIVE] or tasks)
         next_ms = next_run_ms(cron) if cron is not None and next_run_ms is not None else None
-        found.append(JobSummary(job, job_stats(tasks), next_ms))
+        run = state.cron_runs.get(key)
+        missed = (run.missed, run.missed_at_ms) if run is not None and run.missed else (None, None)
+        found.append(JobSummary(job, job_stats(tasks), next_ms, *missed))
     return tuple(found)
 
 
@@ -234,12 +235,6 @@ def job_diff(
         update=_groups(found.update.items()),
         unchanged=_groups(found.unchanged.items()),
     )
-
-
-def is_update_active(details: JobUpdateDetails) -> bool:
-    """Whether the update is not over."""
-    summary = details.update.summary if details.update is not None else None
-    return summary is not None and summary.state is not None and summary.state.status in ACTIVE_UPDATE
 
 
 # -- on the wire -------------------------------------------------------------------------------------------------------

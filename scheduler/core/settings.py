@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -82,6 +83,15 @@ class Settings:
     history_max_per_job: int = 100
     history_min_retention_s: float = 3600.0
 
+    # -- updates
+    job_update_history_per_job: int = 10
+    job_update_history_pruning_interval_s: float = 900.0
+    job_update_history_pruning_threshold_s: float = 30 * 86400.0
+    enable_update_affinity: bool = False
+    update_affinity_reservation_hold_time_s: float = 180.0
+    sla_aware_kill_retry_min_delay_s: float = 60.0
+    sla_aware_kill_retry_max_delay_s: float = 300.0
+
     # -- limits and features
     max_tasks_per_job: int = 4000
     allowed_job_environments: str = r"^(prod|devel|test|staging\d*)$"
@@ -107,6 +117,11 @@ class Settings:
     #: Some of ``SLA_METRICS``.
     sla_prod_metrics: frozenset[str] = SLA_METRICS
     sla_non_prod_metrics: frozenset[str] = frozenset()
+
+    # -- cron
+    cron_timezone: tzinfo = UTC
+    #: Whether a job of which runs were missed is run once, late.
+    cron_run_missed: bool = False
 
     tiers: tuple[Tier, ...] = TIERS
     default_tier: str = "preemptible"

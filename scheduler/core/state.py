@@ -8,13 +8,16 @@ from scheduler.core.changes import (
     AddInstanceEvent,
     AddUpdateEvent,
     Change,
+    CronRun,
     DropCronJob,
+    DropCronRun,
     DropHost,
     DropMaintenance,
     DropQuota,
     DropTask,
     DropUpdate,
     PutCronJob,
+    PutCronRun,
     PutFramework,
     PutHost,
     PutMaintenance,
@@ -22,6 +25,7 @@ from scheduler.core.changes import (
     PutTask,
     PutUpdate,
 )
+from scheduler.core.update_record import is_active, settled, with_instance_event, with_update_event
 from scheduler.model import Config, Host, JobKey, Resources, Task
 from scheduler.states import ACTIVE, ScheduleStatus
 from thermos.formats.aurora_api import HostMaintenanceRequest, JobConfiguration, JobUpdateDetails
@@ -34,9 +38,12 @@ class State:
         self.framework_id: str | None = None
         self.tasks: dict[str, Task] = {}
         self.cron_jobs: dict[JobKey, JobConfiguration] = {}
+        self.cron_runs: dict[JobKey, CronRun] = {}
         self.quotas: dict[str, Resources] = {}
         self.hosts: dict[str, Host] = {}
         self.updates: dict[tuple[JobKey, str], JobUpdateDetails] = {}
+        #: Of each job that is being updated, the update's id.
+        self.active_updates: dict[JobKey, str] = {}
         self.maintenance: dict[str, HostMaintenanceRequest] = {}
         #: Task ids, in the order in which they came.
         self.by_job: dict[JobKey, dict[str, None]] = {}
@@ -105,6 +112,13 @@ class State:
             case DropCronJob(key):
                 old_job = self.cron_jobs.pop(key, None)
                 return None if old_job is None else PutCronJob(key, old_job)
+            case PutCronRun(key, run):
+                old_run = self.cron_runs.get(key)
+                self.cron_runs[key] = run
+                return DropCronRun(key) if old_run is None else PutCronRun(key, old_run)
+            case DropCronRun(key):
+                old_run = self.cron_runs.pop(key, None)
+                return None if old_run is None else PutCronRun(key, old_run)
             case PutQuota(role, quota):
                 old_quota = self.quotas.get(role)
                 self.quotas[role] = quota
@@ -121,20 +135,20 @@ class State:
                 return None if old_host is None else PutHost(old_host)
             case PutUpdate(key, update_id, details):
                 old_update = self.updates.get((key, update_id))
-                self.updates[(key, update_id)] = details
+                self._put_update(key, update_id, settled(details))
                 return DropUpdate(key, update_id) if old_update is None else PutUpdate(key, update_id, old_update)
             case AddUpdateEvent(key, update_id, update_event):
                 details = self.updates[(key, update_id)]
-                events = (*(details.update_events or ()), update_event)
-                self.updates[(key, update_id)] = details._replace(update_events=events)
+                self._put_update(key, update_id, with_update_event(details, update_event))
                 return PutUpdate(key, update_id, details)
             case AddInstanceEvent(key, update_id, instance_event):
                 details = self.updates[(key, update_id)]
-                instance_events = (*(details.instance_events or ()), instance_event)
-                self.updates[(key, update_id)] = details._replace(instance_events=instance_events)
+                self.updates[(key, update_id)] = with_instance_event(details, instance_event)
                 return PutUpdate(key, update_id, details)
             case DropUpdate(key, update_id):
                 old_update = self.updates.pop((key, update_id), None)
+                if self.active_updates.get(key) == update_id:
+                    del self.active_updates[key]
                 return None if old_update is None else PutUpdate(key, update_id, old_update)
             case PutMaintenance(request):
                 host_name = request.host or ""
@@ -144,6 +158,13 @@ class State:
             case DropMaintenance(host_name):
                 old_request = self.maintenance.pop(host_name, None)
                 return None if old_request is None else PutMaintenance(old_request)
+
+    def _put_update(self, key: JobKey, update_id: str, details: JobUpdateDetails) -> None:
+        self.updates[(key, update_id)] = details
+        if is_active(details):
+            self.active_updates[key] = update_id
+        elif self.active_updates.get(key) == update_id:
+            del self.active_updates[key]
 
     def _remember(self, task: Task) -> None:
         if task.task_id not in self.tasks:

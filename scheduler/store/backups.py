@@ -19,14 +19,18 @@ from pathlib import Path
 from typing import Final
 
 from scheduler.core.changes import (
+    AddInstanceEvent,
+    AddUpdateEvent,
     Change,
     DropCronJob,
+    DropCronRun,
     DropHost,
     DropMaintenance,
     DropQuota,
     DropTask,
     DropUpdate,
     PutCronJob,
+    PutCronRun,
     PutFramework,
     PutHost,
     PutMaintenance,
@@ -160,6 +164,8 @@ def replacing(current: Iterable[Change], wanted: Iterable[Change]) -> list[Chang
                 result.append(DropTask(task.task_id))
             case PutCronJob(key, _):
                 result.append(DropCronJob(key))
+            case PutCronRun(key, _):
+                result.append(DropCronRun(key))
             case PutQuota(role, _):
                 result.append(DropQuota(role))
             case PutHost(host):
@@ -172,9 +178,12 @@ def replacing(current: Iterable[Change], wanted: Iterable[Change]) -> list[Chang
                 PutFramework()
                 | DropTask()
                 | DropCronJob()
+                | DropCronRun()
                 | DropQuota()
                 | DropHost()
                 | DropUpdate()
+                | AddUpdateEvent()
+                | AddInstanceEvent()
                 | DropMaintenance()
             ):
                 pass
@@ -239,6 +248,7 @@ def changes_of(state: State) -> list[Change]:
     made: list[Change] = [] if state.framework_id is None else [PutFramework(state.framework_id)]
     made.extend(PutTask(task) for task in state.tasks.values())
     made.extend(PutCronJob(key, job) for key, job in state.cron_jobs.items())
+    made.extend(PutCronRun(key, run) for key, run in state.cron_runs.items())
     made.extend(PutQuota(role, quota) for role, quota in state.quotas.items())
     made.extend(PutHost(host) for host in state.hosts.values())
     made.extend(PutUpdate(key, update_id, details) for (key, update_id), details in state.updates.items())

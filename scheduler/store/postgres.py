@@ -20,7 +20,17 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from scheduler.core.changes import Change
 from scheduler.store.interface import Fenced, NoSpace, StoreError
-from scheduler.store.rows import NEW_META, SCHEMA_VERSION, TABLES, Batch, Reader, batch_of, check_schema, encode_config
+from scheduler.store.rows import (
+    EVENT_TABLES,
+    NEW_META,
+    SCHEMA_VERSION,
+    TABLES,
+    Batch,
+    Reader,
+    batch_of,
+    check_schema,
+    encode_config,
+)
 from scheduler.store.sqlite import write_new
 
 #: The schema that holds our tables, so that the database may hold others'.
@@ -57,6 +67,12 @@ def _schema() -> Iterator[str]:
             f"CREATE TABLE {SCHEMA}.{table} (seq bigint GENERATED ALWAYS AS IDENTITY, key text PRIMARY KEY, "
             f"{config}body {body} NOT NULL)"
         )
+    for table in EVENT_TABLES:
+        yield (
+            f"CREATE TABLE {SCHEMA}.{table} (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key text NOT NULL, "
+            "body bytea NOT NULL)"
+        )
+        yield f"CREATE INDEX {table}_by_key ON {SCHEMA}.{table} (key)"
     yield f"CREATE INDEX tasks_by_config ON {SCHEMA}.tasks (config)"
 
 
@@ -269,6 +285,8 @@ class PostgresStore:
             yield from reader.framework(dict(rows("name, value", "meta", "name")).get("framework_id"))
             reader.configs(rows("digest, body", "configs", "digest"))
             yield from reader.tasks(rows("key, config, body", "tasks"))
+            for table in EVENT_TABLES:
+                reader.events(table, rows("key, body", table))
             for table in TABLES:
                 if table != "tasks":
                     yield from reader.others(table, rows("key, body", table))
@@ -357,6 +375,12 @@ class PostgresStore:
                     " ON CONFLICT (key) DO UPDATE SET body = excluded.body",
                     (list(rows), list(rows.values())),
                 )
+            for table, added in batch.adds.items():
+                execute(
+                    f"INSERT INTO {SCHEMA}.{table} (key, body) SELECT key, body FROM unnest(%s::text[], %s::bytea[])"
+                    " WITH ORDINALITY AS new (key, body, at) ORDER BY at",
+                    ([key for key, _ in added], [body for _, body in added]),
+                )
             if freed:
                 gone.update(
                     digest
@@ -382,7 +406,7 @@ class PostgresStore:
     def compact(self) -> None:
         """Give back the space of what was deleted. The server does so by itself, sooner or later. Raises StoreError."""
         with self._guarded():
-            for table in ("meta", "configs", *TABLES):
+            for table in ("meta", "configs", *TABLES, *EVENT_TABLES):
                 self._connection.execute(f"VACUUM {SCHEMA}.{table}")
 
     def close(self) -> None:

@@ -3,8 +3,9 @@
 Each table has a number that says in which order its rows came, a key and a body. Keys are readable text, and ASCII
 whatever the name holds, so that every database takes them. Small values are compact JSON (``body`` is text); what
 travels as Thrift stays Thrift in its binary protocol (``body`` is bytes). A task's row names its configuration by
-digest; ``configs`` holds each once. In JSON and in Thrift a field is added at the end, never retyped or reused;
-anything else raises ``SCHEMA_VERSION``.
+digest; ``configs`` holds each once. An update's events are rows of their own, since there may be ten thousand. In JSON
+and in Thrift a field is added at the end, never retyped or reused; anything else raises
+``SCHEMA_VERSION``.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from scheduler.core.changes import (
+    AddInstanceEvent,
+    AddUpdateEvent,
     Change,
+    CronRun,
     DropCronJob,
+    DropCronRun,
     DropHost,
     DropMaintenance,
     DropQuota,
     DropTask,
     DropUpdate,
     PutCronJob,
+    PutCronRun,
     PutFramework,
     PutHost,
     PutMaintenance,
@@ -33,7 +39,14 @@ from scheduler.model import Config, Host, JobKey, Resources, Task, TaskEvent, co
 from scheduler.states import ScheduleStatus
 from scheduler.store.interface import NewerSchema, StoreError
 from thermos.formats.assigned_task import TASK_CONFIG
-from thermos.formats.aurora_api import HOST_MAINTENANCE_REQUEST, JOB_CONFIGURATION, JOB_UPDATE_DETAILS
+from thermos.formats.aurora_api import (
+    HOST_MAINTENANCE_REQUEST,
+    JOB_CONFIGURATION,
+    JOB_INSTANCE_UPDATE_EVENT,
+    JOB_UPDATE_DETAILS,
+    JOB_UPDATE_EVENT,
+    JobUpdateDetails,
+)
 from thermos.formats.thrift_binary import StructType, ThriftError, decode_struct, encode_struct
 
 #: Of the tables and of what is in them.
@@ -46,11 +59,14 @@ NEW_META: Final[Mapping[str, str]] = {"schema_version": str(SCHEMA_VERSION), "ep
 TABLES: Final[Mapping[str, bool]] = {
     "tasks": True,
     "cron_jobs": False,
+    "cron_runs": True,
     "quotas": True,
     "hosts": True,
     "updates": False,
     "maintenance": False,
 }
+#: Tables of what is only ever added, in order, and goes with its update; the key is the update's.
+EVENT_TABLES: Final = ("update_events", "instance_events")
 
 #: Of damaged rows, so many are named.
 _NAMED: Final = 10
@@ -80,6 +96,8 @@ class Batch(NamedTuple):
     tasks: dict[str, TaskRow]
     #: Other table → key → body.
     puts: dict[str, dict[str, Body]]
+    #: Table of events → (key, body) of those that are added.
+    adds: dict[str, list[tuple[str, bytes]]]
     #: Configurations of those tasks.
     configs: dict[str, Config]
 
@@ -142,7 +160,7 @@ def encode_task(task: Task) -> str:
     """The body of a task's row: all but its id and configuration."""
     return _to_json((
         task.instance, task.status, task.events, task.agent_id, task.host, task.ports, task.failure_count,
-        task.times_partitioned, task.ancestor_id,
+        task.times_partitioned, task.ancestor_id, task.health,
     ))  # fmt: skip
 
 
@@ -158,6 +176,7 @@ def batch_of(changes: Iterable[Change]) -> Batch:
     tasks: dict[str, TaskRow] = {}
     puts: dict[str, dict[str, Body]] = {}
     configs: dict[str, Config] = {}
+    adds: dict[str, list[tuple[str, bytes]]] = {}
 
     def put(table: str, key: str, body: Body) -> None:
         puts.setdefault(table, {})[key] = body
@@ -165,6 +184,15 @@ def batch_of(changes: Iterable[Change]) -> Batch:
     def drop(table: str, key: str) -> None:
         drops.setdefault(table, {})[key] = None
         puts.get(table, {}).pop(key, None)
+
+    def drop_events(key: str) -> None:
+        for table in EVENT_TABLES:
+            drops.setdefault(table, {})[key] = None
+            if table in adds:
+                adds[table] = [one for one in adds[table] if one[0] != key]
+
+    def add(table: str, key: str, struct: StructType, events: Iterable[NamedTuple]) -> None:
+        adds.setdefault(table, []).extend((key, encode_struct(struct, event)) for event in events)
 
     for change in changes:
         match change:
@@ -181,6 +209,10 @@ def batch_of(changes: Iterable[Change]) -> Batch:
                 put("cron_jobs", key_of(*job), encode_struct(JOB_CONFIGURATION, cron_job))
             case DropCronJob(job):
                 drop("cron_jobs", key_of(*job))
+            case PutCronRun(job, run):
+                put("cron_runs", key_of(*job), _to_json(run))
+            case DropCronRun(job):
+                drop("cron_runs", key_of(*job))
             case PutQuota(role, quota):
                 put("quotas", key_of(role), _to_json(quota))
             case DropQuota(role):
@@ -190,15 +222,33 @@ def batch_of(changes: Iterable[Change]) -> Batch:
             case DropHost(name):
                 drop("hosts", key_of(name))
             case PutUpdate(job, update_id, details):
-                put("updates", key_of(*job, update_id), encode_struct(JOB_UPDATE_DETAILS, details))
+                key = key_of(*job, update_id)
+                drop_events(key)
+                put("updates", key, encode_struct(JOB_UPDATE_DETAILS, _without_events(details)))
+                add("update_events", key, JOB_UPDATE_EVENT, details.update_events or ())
+                add("instance_events", key, JOB_INSTANCE_UPDATE_EVENT, details.instance_events or ())
+            case AddUpdateEvent(job, update_id, update_event):
+                add("update_events", key_of(*job, update_id), JOB_UPDATE_EVENT, [update_event])
+            case AddInstanceEvent(job, update_id, instance_event):
+                add("instance_events", key_of(*job, update_id), JOB_INSTANCE_UPDATE_EVENT, [instance_event])
             case DropUpdate(job, update_id):
                 drop("updates", key_of(*job, update_id))
+                drop_events(key_of(*job, update_id))
             case PutMaintenance(request):
                 put("maintenance", key_of(request.host or ""), encode_struct(HOST_MAINTENANCE_REQUEST, request))
             case DropMaintenance(host_name):
                 drop("maintenance", key_of(host_name))
     used = {row.config for row in tasks.values()}
-    return Batch(framework_id, drops, tasks, puts, {digest: configs[digest] for digest in configs if digest in used})
+    kept = {digest: configs[digest] for digest in configs if digest in used}
+    return Batch(framework_id, drops, tasks, puts, adds, kept)
+
+
+def _without_events(details: JobUpdateDetails) -> JobUpdateDetails:
+    """As the row of an update has it: only whether there are lists of events, even empty ones."""
+    return details._replace(
+        update_events=None if details.update_events is None else (),
+        instance_events=None if details.instance_events is None else (),
+    )
 
 
 # -- rows → changes ----------------------------------------------------------------------------------------------------
@@ -219,7 +269,7 @@ def decode_config(body: bytes) -> Config:
 def _task(task_id: str, config: Config, body: str, shared: Callable[[Text, Text], Text]) -> Task:
     if not body.isascii():
         raise ValueError("it is not ASCII, as all that we write")
-    instance, status, events, agent_id, host, ports, failures, partitioned, ancestor_id = json.loads(body)
+    instance, status, events, agent_id, host, ports, failures, partitioned, ancestor_id, health = json.loads(body)
     if not events:
         raise ValueError("it has no events")
     return Task(
@@ -234,12 +284,19 @@ def _task(task_id: str, config: Config, body: str, shared: Callable[[Text, Text]
         failures,
         partitioned,
         ancestor_id,
+        shared(health, health),
     )
 
 
 def _cron_job(key: str, body: bytes) -> Change:
     role, environment, name = names_of(key)
     return PutCronJob(JobKey(role, environment, name), _decode(JOB_CONFIGURATION, body))
+
+
+def _cron_run(key: str, body: str) -> Change:
+    role, environment, name = names_of(key)
+    at_ms, is_waiting, missed, missed_at_ms = json.loads(body)
+    return PutCronRun(JobKey(role, environment, name), CronRun(at_ms, is_waiting, missed, missed_at_ms))
 
 
 def _quota(key: str, body: str) -> Change:
@@ -253,9 +310,17 @@ def _host(key: str, body: str) -> Change:
     return PutHost(Host(name, agent_id, tuple((of, frozenset(values)) for of, values in attributes), mode))
 
 
-def _update(key: str, body: bytes) -> Change:
+def _update(
+    key: str, body: bytes, update_events: Iterable[bytes] | None, instance_events: Iterable[bytes] | None
+) -> Change:
     role, environment, name, update_id = names_of(key)
-    return PutUpdate(JobKey(role, environment, name), update_id, _decode(JOB_UPDATE_DETAILS, body))
+    details: JobUpdateDetails = _decode(JOB_UPDATE_DETAILS, body)
+    if update_events is not None:
+        details = details._replace(update_events=tuple([_decode(JOB_UPDATE_EVENT, one) for one in update_events]))
+    if instance_events is not None:
+        found = tuple([_decode(JOB_INSTANCE_UPDATE_EVENT, one) for one in instance_events])
+        details = details._replace(instance_events=found)
+    return PutUpdate(JobKey(role, environment, name), update_id, details)
 
 
 def _maintenance(_key: str, body: bytes) -> Change:
@@ -264,9 +329,9 @@ def _maintenance(_key: str, body: bytes) -> Change:
 
 _READ: Final[Mapping[str, Callable[[str, Any], Change]]] = {
     "cron_jobs": _cron_job,
+    "cron_runs": _cron_run,
     "quotas": _quota,
     "hosts": _host,
-    "updates": _update,
     "maintenance": _maintenance,
 }
 
@@ -282,6 +347,8 @@ class Reader:
         self._problems: list[str] = []
         self._configs: dict[str, Config] = {}
         self._damaged_configs: set[str] = set()
+        #: Table → update's key → bodies.
+        self._events: dict[str, dict[str, list[bytes]]] = {}
         #: Names of hosts, agents and schedulers, and messages, come again and again: each is one object.
         self._strings: dict[Text, Text] = {}
 
@@ -327,9 +394,19 @@ class Reader:
             else:
                 yield PutTask(task)
 
+    def events(self, table: str, rows: Iterable[tuple[str, bytes]]) -> None:
+        """Take in all rows of a table of events, in order; updates come after them."""
+        of_update = self._events.setdefault(table, {})
+        for key, body in rows:
+            of_update.setdefault(key, []).append(bytes(body))
+
+    def _with_events(self, key: str, body: bytes) -> Change:
+        found = [self._events.get(table, {}).pop(key, None) for table in EVENT_TABLES]
+        return _update(key, body, found[0], found[1])
+
     def others(self, table: str, rows: Iterable[tuple[str, Body]]) -> Iterator[Change]:
         """Rows of (key, body) of any other table."""
-        read = _READ[table]
+        read: Callable[[str, Any], Change] = self._with_events if table == "updates" else _READ[table]
         for key, body in rows:
             try:
                 change = read(key, body if isinstance(body, str) else bytes(body))
@@ -340,11 +417,14 @@ class Reader:
 
     def finish(self) -> None:
         """Raises Damaged if a row could not be read."""
+        for table, of_update in self._events.items():
+            for key in of_update:
+                self._problem(table, key, ValueError("its update is not there"))
         if self._problems:
             raise Damaged(self._where, self._problems)
 
 
 __all__ = [
-    "NEW_META", "SCHEMA_VERSION", "TABLES", "Batch", "Damaged", "Reader", "TaskRow", "batch_of", "check_schema",
-    "decode_config", "encode_config", "encode_host", "encode_task", "key_of", "names_of",
+    "EVENT_TABLES", "NEW_META", "SCHEMA_VERSION", "TABLES", "Batch", "Damaged", "Reader", "TaskRow", "batch_of",
+    "check_schema", "decode_config", "encode_config", "encode_host", "encode_task", "key_of", "names_of",
 ]  # fmt: skip

@@ -17,7 +17,17 @@ from typing import Final
 
 from scheduler.core.changes import Change
 from scheduler.store.interface import Fenced, NoSpace, StoreError
-from scheduler.store.rows import NEW_META, SCHEMA_VERSION, TABLES, Batch, Reader, batch_of, check_schema, encode_config
+from scheduler.store.rows import (
+    EVENT_TABLES,
+    NEW_META,
+    SCHEMA_VERSION,
+    TABLES,
+    Batch,
+    Reader,
+    batch_of,
+    check_schema,
+    encode_config,
+)
 
 #: How long a writer waits for another one: a transaction takes milliseconds, so this is a hung or frozen process.
 BUSY_TIMEOUT_S: Final = 10.0
@@ -44,6 +54,9 @@ def _schema() -> Iterator[str]:
         config = "config TEXT NOT NULL, " if table == "tasks" else ""
         body = "TEXT" if is_text else "BLOB"
         yield f"CREATE TABLE {table} (seq INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, {config}body {body} NOT NULL)"
+    for table in EVENT_TABLES:
+        yield f"CREATE TABLE {table} (seq INTEGER PRIMARY KEY, key TEXT NOT NULL, body BLOB NOT NULL)"
+        yield f"CREATE INDEX {table}_by_key ON {table} (key)"
     yield "CREATE INDEX tasks_by_config ON tasks (config)"
 
 
@@ -109,6 +122,8 @@ def read_changes(connection: sqlite3.Connection, where: str) -> Iterator[Change]
         yield from reader.framework(dict(connection.execute("SELECT name, value FROM meta")).get("framework_id"))
         reader.configs(connection.execute("SELECT digest, body FROM configs"))
         yield from reader.tasks(connection.execute("SELECT key, config, body FROM tasks ORDER BY seq"))
+        for table in EVENT_TABLES:
+            reader.events(table, connection.execute(f"SELECT key, body FROM {table} ORDER BY seq"))
         for table in TABLES:
             if table != "tasks":
                 yield from reader.others(table, connection.execute(f"SELECT key, body FROM {table} ORDER BY seq"))
@@ -140,6 +155,8 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, new_configs: Itera
             f"INSERT INTO {table} (key, body) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET body = excluded.body",
             rows.items(),
         )
+    for table, added in batch.adds.items():
+        connection.executemany(f"INSERT INTO {table} (key, body) VALUES (?, ?)", added)
     gone = set()
     for digest in freed:
         deleted = connection.execute(

@@ -82,16 +82,19 @@ def offer(
 
 
 _NUMBERS = itertools.count(1)
+BEGIN: Final = Now(1_700_000_000_000, 1000.0)
 
 
 class World:
     """An engine that leads and is registered, unless told otherwise; all that it decided, in order."""
 
-    def __init__(self, settings: Settings = SETTINGS, state: State | None = None, **more: Any) -> None:
+    def __init__(
+        self, settings: Settings = SETTINGS, state: State | None = None, now: Now = BEGIN, **more: Any
+    ) -> None:
         self.settings = replace(settings, **more) if more else settings
         self._ids = itertools.count(1)
         self.engine = Engine(self.settings, lambda: f"u{next(self._ids)}", lambda: 0.5, state)
-        self.now = Now(1_700_000_000_000, 1000.0)
+        self.now = now
         self.changes: list[Change] = []
         self.actions: list[Action] = []
         self.durable = 0

@@ -193,6 +193,9 @@ class JobSummary(NamedTuple):
     job: JobConfiguration | None = None
     stats: JobStats | None = None
     next_cron_run_ms: int | None = None
+    #: Extensions: how many of a cron job's runs were missed since it was scheduled, and the last of them.
+    missed_cron_runs: int | None = None
+    last_missed_cron_run_ms: int | None = None
 
 
 class Range(NamedTuple):
@@ -355,6 +358,12 @@ class JobUpdateSettings(NamedTuple):
     block_if_no_pulses_after_ms: int | None = None
     sla_aware: bool | None = None
     update_strategy: JobUpdateStrategy | None = None
+    #: Ours: an instance that is not updated within so long has failed.
+    progress_deadline_ms: int | None = None
+    #: Ours: so many instances go first, and none of them may fail.
+    canary_count: int | None = None
+    #: Ours: the others follow when these have run for so long; not set: when somebody resumes the update.
+    canary_promote_after_ms: int | None = None
 
 
 class JobUpdateEvent(NamedTuple):
@@ -414,12 +423,21 @@ class JobUpdate(NamedTuple):
     instructions: JobUpdateInstructions | None = None
 
 
+class InstanceWait(NamedTuple):
+    """Ours: what an instance of an update waits for, in words."""
+
+    instance_id: int | None = None
+    reason: str | None = None
+
+
 class JobUpdateDetails(NamedTuple):
     """``JobUpdateDetails``."""
 
     update: JobUpdate | None = None
     update_events: tuple[JobUpdateEvent, ...] | None = None
     instance_events: tuple[JobInstanceUpdateEvent, ...] | None = None
+    #: Ours, of updates that are not over.
+    waits: tuple[InstanceWait, ...] | None = None
 
 
 class JobUpdateRequest(NamedTuple):
@@ -538,6 +556,12 @@ class PulseJobUpdateResult(NamedTuple):
     status: JobUpdatePulseStatus | None = None
 
 
+class InstanceGroup(NamedTuple):
+    """Ours: instances that an update changes together."""
+
+    instances: tuple[Range, ...] | None = None
+
+
 class GetJobUpdateDiffResult(NamedTuple):
     """``GetJobUpdateDiffResult``."""
 
@@ -545,6 +569,8 @@ class GetJobUpdateDiffResult(NamedTuple):
     remove: tuple[ConfigGroup, ...] | None = None
     update: tuple[ConfigGroup, ...] | None = None
     unchanged: tuple[ConfigGroup, ...] | None = None
+    #: Ours: in which order, where the request says how it is to go.
+    groups: tuple[InstanceGroup, ...] | None = None
 
 
 class TierConfig(NamedTuple):
@@ -751,6 +777,8 @@ _JOB_SUMMARY: Final = StructType(
         Field(1, "job", STRUCT, JOB_CONFIGURATION),
         Field(2, "stats", STRUCT, _JOB_STATS),
         Field(3, "next_cron_run_ms", I64),
+        Field(100, "missed_cron_runs", I32),
+        Field(101, "last_missed_cron_run_ms", I64),
     ],
 )
 _RANGE: Final = StructType(
@@ -913,9 +941,12 @@ _JOB_UPDATE_SETTINGS: Final = StructType(
         Field(9, "block_if_no_pulses_after_ms", I32),
         Field(10, "sla_aware", BOOL),
         Field(11, "update_strategy", STRUCT, _JOB_UPDATE_STRATEGY),
+        Field(100, "progress_deadline_ms", I32),
+        Field(101, "canary_count", I32),
+        Field(102, "canary_promote_after_ms", I32),
     ],
 )
-_JOB_UPDATE_EVENT: Final = StructType(
+JOB_UPDATE_EVENT: Final = StructType(
     JobUpdateEvent,
     [
         Field(1, "status", I32, convert=JobUpdateStatus),
@@ -924,7 +955,7 @@ _JOB_UPDATE_EVENT: Final = StructType(
         Field(4, "message", STRING),
     ],
 )
-_JOB_INSTANCE_UPDATE_EVENT: Final = StructType(
+JOB_INSTANCE_UPDATE_EVENT: Final = StructType(
     JobInstanceUpdateEvent,
     [
         Field(1, "instance_id", I32),
@@ -972,12 +1003,20 @@ JOB_UPDATE: Final = StructType(
         Field(2, "instructions", STRUCT, _JOB_UPDATE_INSTRUCTIONS),
     ],
 )
+_INSTANCE_WAIT: Final = StructType(
+    InstanceWait,
+    [
+        Field(1, "instance_id", I32),
+        Field(2, "reason", STRING),
+    ],
+)
 JOB_UPDATE_DETAILS: Final = StructType(
     JobUpdateDetails,
     [
         Field(1, "update", STRUCT, JOB_UPDATE),
-        Field(2, "update_events", LIST, _JOB_UPDATE_EVENT, of=STRUCT),
-        Field(3, "instance_events", LIST, _JOB_INSTANCE_UPDATE_EVENT, of=STRUCT),
+        Field(2, "update_events", LIST, JOB_UPDATE_EVENT, of=STRUCT),
+        Field(3, "instance_events", LIST, JOB_INSTANCE_UPDATE_EVENT, of=STRUCT),
+        Field(100, "waits", LIST, _INSTANCE_WAIT, of=STRUCT),
     ],
 )
 JOB_UPDATE_REQUEST: Final = StructType(
@@ -1096,6 +1135,12 @@ _PULSE_JOB_UPDATE_RESULT: Final = StructType(
         Field(1, "status", I32, convert=JobUpdatePulseStatus),
     ],
 )
+_INSTANCE_GROUP: Final = StructType(
+    InstanceGroup,
+    [
+        Field(1, "instances", SET, _RANGE, of=STRUCT),
+    ],
+)
 _GET_JOB_UPDATE_DIFF_RESULT: Final = StructType(
     GetJobUpdateDiffResult,
     [
@@ -1103,6 +1148,7 @@ _GET_JOB_UPDATE_DIFF_RESULT: Final = StructType(
         Field(2, "remove", SET, _CONFIG_GROUP, of=STRUCT),
         Field(3, "update", SET, _CONFIG_GROUP, of=STRUCT),
         Field(4, "unchanged", SET, _CONFIG_GROUP, of=STRUCT),
+        Field(100, "groups", LIST, _INSTANCE_GROUP, of=STRUCT),
     ],
 )
 _TIER_CONFIG: Final = StructType(

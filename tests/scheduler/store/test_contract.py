@@ -8,35 +8,45 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from scheduler.core.changes import (
+    AddInstanceEvent,
     Change,
+    CronRun,
     DropCronJob,
+    DropCronRun,
     DropHost,
     DropMaintenance,
     DropQuota,
     DropTask,
     DropUpdate,
     PutCronJob,
+    PutCronRun,
     PutFramework,
     PutHost,
     PutMaintenance,
     PutQuota,
     PutTask,
+    PutUpdate,
 )
 from scheduler.core.state import State
 from scheduler.model import Host, JobKey, Resources
 from scheduler.states import ScheduleStatus
 from scheduler.store.backups import read_backup
 from scheduler.store.interface import Fenced, NewerSchema, StoreError
-from scheduler.store.rows import Damaged
+from scheduler.store.rows import EVENT_TABLES, Damaged
 from tests.scheduler.store.conftest import Place
 from tests.scheduler.store.values import commits, config, picture, state_of, task, update
 from thermos.formats import assigned_task as wire
-from thermos.formats.aurora_api import HostMaintenanceRequest, JobConfiguration
+from thermos.formats.aurora_api import (
+    HostMaintenanceRequest,
+    JobConfiguration,
+    JobInstanceUpdateEvent,
+    JobUpdateAction,
+)
 
 
 def clear(place: Place) -> None:
     """As if nobody had ever led, without the price of a new one."""
-    tables = ("tasks", "configs", "cron_jobs", "quotas", "hosts", "updates", "maintenance")
+    tables = ("tasks", "configs", "cron_jobs", "cron_runs", "quotas", "hosts", "updates", "maintenance", *EVENT_TABLES)
     statements = [f"DELETE FROM {{t}}{table};" for table in tables]
     statements.append(
         "DELETE FROM {t}meta WHERE name = 'framework_id'; UPDATE {t}meta SET value = '0' WHERE name <> 'schema_version'"
@@ -102,9 +112,11 @@ def test_what_comes_and_goes_within_one_commit(place: Place) -> None:
     puts: list[Change] = [
         PutTask(task("a")), PutCronJob(key, JobConfiguration(wire.JobKey(*key))), PutQuota("a", Resources(1)),
         PutHost(Host("a", None)), update(key, "a"), PutMaintenance(HostMaintenanceRequest("a")),
+        PutCronRun(key, CronRun(1)),
     ]  # fmt: skip
     drops: list[Change] = [
         DropTask("a"), DropCronJob(key), DropQuota("a"), DropHost("a"), DropUpdate(key, "a"), DropMaintenance("a"),
+        DropCronRun(key),
     ]  # fmt: skip
     store.commit([*puts, *drops])
     assert picture(state_of(store.load())) == picture(State())
@@ -116,6 +128,43 @@ def test_what_comes_and_goes_within_one_commit(place: Place) -> None:
     state = state_of(store.load())
     assert picture(state) == picture(state_of([*later, *puts]))
     assert (list(state.tasks), list(state.quotas), list(state.hosts)) == (["b", "a"], ["b", "a"], ["b", "a"])
+
+
+def _event(at_ms: int) -> AddInstanceEvent:
+    event = JobInstanceUpdateEvent(0, at_ms, JobUpdateAction.INSTANCE_UPDATING)
+    return AddInstanceEvent(JobKey("www", "prod", "web"), "u1", event)
+
+
+def test_events_of_an_update_are_rows_of_their_own(place: Place) -> None:
+    """One event more writes one row more, whatever there is already; all of them go with their update."""
+    store = place.open()
+    store.lead()
+    key = JobKey("www", "prod", "web")
+    store.commit([update(key, "u1")])
+    (before,) = place.rows("SELECT body FROM {t}updates")
+    for number in range(5):
+        store.commit([_event(number), _event(number + 10)])
+    assert place.rows("SELECT body FROM {t}updates") == [before]
+    assert len(place.rows("SELECT seq FROM {t}instance_events")) == 10
+    (details,) = state_of(store.load()).updates.values()
+    events = details.instance_events or ()
+    assert [event.timestamp_ms for event in events] == [0, 10, 1, 11, 2, 12, 3, 13, 4, 14]
+
+    # What is put, is put with all of its events, and no others.
+    store.commit([_event(99), PutUpdate(key, "u1", details), _event(100)])
+    (again,) = state_of(store.load()).updates.values()
+    assert again.instance_events == (*events, _event(100).event)
+    store.commit([DropUpdate(key, "u1")])
+    assert [place.rows(f"SELECT seq FROM {{t}}{table}") for table in EVENT_TABLES] == [[], []]
+
+
+def test_events_without_their_update_are_damage(place: Place) -> None:
+    store = place.open()
+    store.lead()
+    store.commit([update(JobKey("www", "prod", "web"), "u1"), _event(1)])
+    place.sql("DELETE FROM {t}updates")
+    with pytest.raises(Damaged, match="its update is not there"):
+        list(store.load())
 
 
 def test_nobody_writes_who_does_not_lead(place: Place) -> None:
