@@ -68,7 +68,8 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
             "-sla_prod_metrics", "MEDIANS,MEANS", needed=(),
         )  # fmt: skip
     text = str(caught.value)
-    for part in ("-mesos_master_address", "thermos_executor_path", "-tls_cert and -tls_key", "no order SIZE", "no kind MEANS",
+    for part in ("-mesos_master_address", "thermos_executor_path", "-tls_cert and -tls_key", "no order SIZE",
+                     "no kind MEANS",
                  "allowed_job_environments", "tier_config", "custom_executor_config"):  # fmt: skip
         assert part in text, part
 

@@ -89,8 +89,9 @@ class Postgres:
 
     def sql(self, database: str, statement: str) -> str:
         """Run it by the server's own client; gives what it printed, a line for each row."""
+        quietly = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
         ran = subprocess.run(
-            [self._binaries / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", statement],
+            [self._binaries / "psql", *quietly, "-d", self.url(database), "-c", statement],
             check=True, capture_output=True, timeout=60, stdin=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         return ran.stdout
