@@ -27,7 +27,7 @@ _AURORA_HEAD: Final = """\
 The client for users: of this project's scheduler, or of Apache Aurora's, whose API is the same. Nouns, verbs, options,
 exit codes and what is printed to stdout are those of Aurora's client. Results go to stdout, everything else to stderr.
 `--write-json` prints JSON in the form that Aurora's client gives it; `--json` prints one object with `"schema": 1`, a
-number that is raised when a field changes its meaning or goes.
+number that is raised when a field changes its meaning or goes. [Hooks and plug-ins](../hooks.md) can be added.
 
 A job is named `CLUSTER/ROLE/ENV/NAME`. Instances of it are numbers and ranges behind that: `west/www/prod/hello/0-2,5`.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from typing import Final
 
 from scheduler.client import admin_options, hosts, uptime
 from scheduler.client.exit_codes import ExitCode
@@ -13,6 +14,9 @@ from scheduler.client.verb import Verb
 from scheduler.client.world import say
 from thermos.formats.assigned_task import PercentageSlaPolicy, SlaPolicy
 from thermos.formats.aurora_api import MaintenanceMode
+
+#: Told on Ctrl-C while a call is under way.
+_UNCLEAR: Final = "{} may have been done or not; `aurora_admin host_status {}` tells"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,12 +64,20 @@ def _report(args: argparse.Namespace, modes: Mapping[str, MaintenanceMode], abse
 
 def execute_deactivate(args: argparse.Namespace, session: Session) -> int:
     """Use the hosts only if there is no other."""
-    return _change("startMaintenance", args, session)
+    wanted = hosts.from_options(args)
+    session.so_far = _UNCLEAR.format("startMaintenance", args.cluster)
+    modes = hosts.call(session.scheduler(args.cluster), "startMaintenance", wanted)
+    return _report(args, modes, hosts.unknown(wanted, modes))
 
 
 def execute_activate(args: argparse.Namespace, session: Session) -> int:
     """Use the hosts as before."""
-    return _change("endMaintenance", args, session)
+    wanted = hosts.from_options(args)
+    scheduler = session.scheduler(args.cluster)
+    session.so_far = _UNCLEAR.format("endMaintenance", args.cluster)
+    hosts.call(scheduler, "endMaintenance", wanted)
+    modes = hosts.call(scheduler, "maintenanceStatus", wanted)
+    return _report(args, modes, hosts.unknown(wanted, modes))
 
 
 def execute_status(args: argparse.Namespace, session: Session) -> int:
@@ -75,20 +87,12 @@ def execute_status(args: argparse.Namespace, session: Session) -> int:
     return _report(args, modes, hosts.unknown(wanted, modes))
 
 
-def _change(method: str, args: argparse.Namespace, session: Session) -> int:
-    wanted = hosts.from_options(args)
-    scheduler = session.scheduler(args.cluster)
-    session.so_far = f"{method} may have been done or not; `aurora_admin host_status {args.cluster}` tells"
-    modes = hosts.call(scheduler, method, wanted)
-    return _report(args, modes, hosts.unknown(wanted, modes))
-
-
 def execute_drain(args: argparse.Namespace, session: Session) -> int:
     """Let the scheduler move all tasks away as their policies allow."""
     wanted = hosts.from_options(args)
     scheduler = session.scheduler(args.cluster)
     share = PercentageSlaPolicy(args.default_percentage, args.default_duration.seconds)
-    session.so_far = f"the drain may have been started or not; `aurora_admin host_status {args.cluster}` tells"
+    session.so_far = _UNCLEAR.format("slaDrainHosts", args.cluster)
     modes = hosts.call(
         scheduler,
         "slaDrainHosts",

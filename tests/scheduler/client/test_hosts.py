@@ -118,12 +118,14 @@ def test_a_host_that_is_unknown(west: West) -> None:
     assert (answer["hosts"], answer["unknown"]) == ({"h1": "DRAINED"}, ["h9"])
 
 
-def test_deactivate_and_activate(west: West, client: Client) -> None:
+def test_deactivate_and_activate(west: West, client: Client, scheduler: Server) -> None:
     (client.path / "hosts.txt").write_text("h1\n\n h2 \nh1\n")
     done = west.admin("host_deactivate", "--filename", str(client.path / "hosts.txt"))
     assert (done.code, list(west.modes.values())) == (0, [SCHEDULED, SCHEDULED])
-    assert west.admin("host_activate", "--hosts", "h1").code == 0
+    scheduler.sent.clear()
+    assert west.admin("host_activate", "--hosts", "h1").out == "INFO] h1 is in state: NONE\n"
     assert list(west.modes.values()) == [NONE, SCHEDULED]
+    assert scheduler.methods == ["endMaintenance", "maintenanceStatus"]  # as the original asks
 
 
 @pytest.mark.parametrize(
