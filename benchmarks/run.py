@@ -25,6 +25,7 @@ from benchmarks import (
     executor,
     idle,
     latency,
+    maintenance,
     memory,
     observer,
     one,
@@ -55,6 +56,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "executor": executor.measure,
     "store": store.measure,
     "placement": placement.measure,
+    "maintenance": maintenance.measure,
     "scheduler": scheduler.measure,
     "scheduler-mesos": scheduler_mesos.measure,
 }

@@ -22,7 +22,7 @@ from scheduler.states import ScheduleStatus
 
 #: Figures with a fraction; all others are whole.
 FRACTIONS: Final = frozenset({"process_cpu_cores_utilized", "system_load_avg"})
-_FRACTION_ENDS: Final = ("_percent", "_per_sec", "_fraction")
+_FRACTION_ENDS: Final = ("_percent", "_percent_nonprod", "_per_sec", "_fraction")
 
 #: What is counted from 0 even before it happens, so that dashboards have no gaps.
 _ZEROES: Final = (
