@@ -142,10 +142,11 @@ class Extensions:
     def load(cls) -> Extensions:
         """Those of installed distributions. Raises ClientError where one of them cannot be loaded."""
         GlobalHookRegistry.install(_all_made(API_HOOKS))
+        hooks = _all_made(COMMAND_HOOKS)
         try:
-            GlobalCommandHookRegistry.install(_all_made(COMMAND_HOOKS))
-        except ValueError as error:
-            raise StoppedByHook(str(error)) from None
+            GlobalCommandHookRegistry.install(hooks)
+        except Exception as error:
+            raise StoppedByHook(f"a command hook ({COMMAND_HOOKS}) cannot be used: {_told(error)}") from error
         return cls(list(_all_made(PLUGINS).values()))
 
     def before_dispatch(self, words: Sequence[str]) -> list[str]:
@@ -158,16 +159,23 @@ class Extensions:
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Let *parser* know the options of all plug-ins."""
-        for plugin in self._plugins:
+
+        def add(plugin: ConfigurationPlugin) -> None:
             for option in plugin.get_options():
                 option.add_to_parser(parser)
+
+        for plugin in self._plugins:
+            _guarded("while adding options", plugin, partial(add, plugin))
 
     def before(self, name: str, args: argparse.Namespace) -> None:
         """What is due before the command called *name* is carried out. Raises StoppedByHook."""
         noun, verb = name.split(" ")
         args.noun, args.verb = noun, verb
         self._context = context = Context(args, self._words)
-        self._hooks = _without(GlobalCommandHookRegistry.get_command_hooks_for(noun, verb), args)
+        try:
+            self._hooks = _without(GlobalCommandHookRegistry.get_command_hooks_for(noun, verb), args)
+        except Exception as error:
+            raise StoppedByHook(f"a command hook does not say when it is run: {_told(error)}") from error
         for plugin in self._plugins:
             _guarded("before execution", plugin, partial(plugin.before_execution, context))
         for hook in self._hooks:

@@ -418,6 +418,29 @@ def test_an_extension_that_cannot_be_loaded(west: West, seen: list[Any], install
     assert west.server.sent == []
 
 
+WRONG = {
+    "ConfigurationPlugin.get_options=lambda self: [CommandOption('--json')]": (
+        "Error in configuration plugin Ticket while adding options: ArgumentError: "
+    ),
+    "Note.get_verbs=lambda self, noun: 1 / 0": "a command hook does not say when it is run: ZeroDivisionError: ",
+    "Note.name='all'": "a command hook may not be called 'all'",
+    "Refuse.__init__=lambda self: 1 / 0": "plug-in 'refuse' (thermos.client_hooks) cannot be made: ZeroDivisionError: ",
+    "1 / 0": "plug-in 'refuse' (thermos.client_hooks, of distribution site-hooks) cannot be loaded: ZeroDivision",
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_an_extension_that_is_wrong(west: West, seen: list[Any], installed: Path, fault: str) -> None:
+    """One sentence that says whose fault it is, and no traceback."""
+    text = PLUGIN + fault.replace("ConfigurationPlugin", "Ticket") + "\n"
+    (installed.parent / "site_hooks.py").write_text(text)
+    done = west.client.aurora("job", "list", "west", "--ticket", "T-1")
+    assert (done.code, done.out) == (20, "")
+    assert WRONG[fault] in done.err
+    assert "Traceback" not in done.err
+    assert west.server.sent == []
+
+
 def test_options_of_the_reference_are_ours_alone(installed: Path, client: Client) -> None:
     assert "--ticket" not in client.aurora("help", "job", "list").out
     assert CommandOption("--x") is not None
