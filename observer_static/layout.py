@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -39,8 +40,17 @@ _MAX_PLAIN: Final = 150
 
 def segment(name: str) -> str:
     """*name* as a part of a path: itself if it is plain, else its plain part and a hash; different names stay so."""
-    if len(name) <= _MAX_PLAIN and _PLAIN.fullmatch(name) and "~" not in name:
+    return _short_segment(name) if len(name) <= _MAX_PLAIN else _hashed(name)
+
+
+@lru_cache(512)
+def _short_segment(name: str) -> str:
+    if _PLAIN.fullmatch(name) and "~" not in name:
         return name
+    return _hashed(name)
+
+
+def _hashed(name: str) -> str:
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f"{_OTHER.sub('_', name)[:80].lstrip('.+=,@-')}~{digest}"
 
@@ -65,6 +75,7 @@ def finished_page(number: int) -> str:
     return f"finished/{number}.html"
 
 
+@lru_cache(1024)
 def relative(path: str, start: str) -> str:
     """The link from the page at *start* to the page or file at *path*, both below the same directory."""
     here = start.split("/")[:-1]

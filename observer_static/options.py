@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -26,6 +27,11 @@ def quoted(path: str) -> str | None:
     """*path* percent-encoded, with its slashes; None: it is none that a file can have."""
     if len(path) > MAX_PATH:
         return None
+    return _quoted(path)
+
+
+@lru_cache(256)
+def _quoted(path: str) -> str | None:
     try:
         return quote(os.fsencode(path), safe="/=,@~")
     except UnicodeEncodeError:

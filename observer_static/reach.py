@@ -106,6 +106,7 @@ def parts_of(relative: str) -> tuple[str, ...]:
     return parts
 
 
+@lru_cache(512)
 def check_name(name: str) -> str:
     """*name*, if it can be the name of a file. Raises NotShown."""
     if name in ("", ".", "..") or "/" in name or "\0" in name:

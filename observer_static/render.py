@@ -53,6 +53,8 @@ _SHOWN: Final = {ord(char): f"[U+{ord(char):04X}]" for char in _INVISIBLE}
 
 def visible(html: str) -> str:
     """*html* with what cannot be seen, or turns text around, shown as its number."""
+    if html.isascii() and "\0" not in html:  # most pages: told from a flag, and one search
+        return html
     return html.translate(_SHOWN) if any(char in html for char in _INVISIBLE) else html
 
 
@@ -63,6 +65,9 @@ def documented(module: ModuleType) -> dict[type, frozenset[str]]:
         if isinstance(value, type) and dataclasses.is_dataclass(value):
             found[value] = frozenset(f.name for f in dataclasses.fields(value) if f.metadata.get("doc"))
     return found
+
+
+_getattr: Final = builtins.getattr
 
 
 class DocumentedEnvironment(Environment):
@@ -79,10 +84,12 @@ class DocumentedEnvironment(Environment):
             auto_reload=False,
         )
         self.fields: Final = documented(module)
+        # One look-up: a page asks for a hundred fields.
+        self._known: Final = frozenset((kind, name) for kind, names in self.fields.items() for name in names)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        if attribute in self.fields.get(type(obj), ()):
-            return builtins.getattr(obj, attribute)
+        if (type(obj), attribute) in self._known:
+            return _getattr(obj, attribute)
         return self.undefined(obj=obj, name=attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:

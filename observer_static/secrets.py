@@ -270,6 +270,10 @@ class PatternInvalid(ThermosError):
     exit_code = ExitCode.USAGE
 
 
+#: What is no longer than this is looked through once, though several pages say it.
+_SHORT: Final = 1024
+
+
 class Redactor:
     """Makes values unreadable that look like secrets: by the names they are given, and by *patterns*.
 
@@ -279,6 +283,8 @@ class Redactor:
 
     def __init__(self, patterns: Sequence[str] = DEFAULTS, off: bool = False) -> None:
         self._off = off
+        # A task's page, those of its processes and its definition say the same things.
+        self._short = functools.lru_cache(256)(self._found)
         self._shapes = [re.compile(pattern) for pattern in patterns if pattern in DEFAULTS]
         self._own = []
         for pattern in patterns:
@@ -293,6 +299,9 @@ class Redactor:
         """*text*, such as a command, and how many values in it were made unreadable."""
         if self._off:
             return text, 0
+        return self._short(text) if len(text) <= _SHORT else self._found(text)
+
+    def _found(self, text: str) -> tuple[str, int]:
         found: list[tuple[int, int]] = []
         if _HINT.search(text):
             found += _by_name(text)

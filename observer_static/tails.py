@@ -48,6 +48,19 @@ class LogTail(NamedTuple):
     in_sandbox: str | None = None
 
 
+#: A file that was put aside: of which stream, its number, whether it is compressed.
+_ROTATED: Final = re.compile(r"(.+)\.([1-9][0-9]{0,8})(\.gz)?", re.DOTALL)
+
+
+class Names(NamedTuple):
+    """What is in a run's directory of logs."""
+
+    #: (name, stream, number, whether it is compressed) of each file that was put aside.
+    rotated: tuple[tuple[str, str, int, bool], ...]
+    #: What is odd; None: nothing.
+    note: str | None
+
+
 class LogDir:
     """A task's directory of logs, held open."""
 
@@ -59,6 +72,27 @@ class LogDir:
         #: The same as seen from the sandbox; None: it lies elsewhere.
         self.in_sandbox = in_sandbox
         self.trouble = trouble
+        # Both streams of a run are read one after the other.
+        self._run: tuple[tuple[str, int], int, Names] | None = None
+
+    def run_dir(self, process: str, run: int) -> tuple[int, Names]:
+        """A descriptor of the directory of that run, and what is in it; both are good until the next call.
+
+        Raises NotShown.
+        """
+        key = (process, run)
+        if self._run is None or self._run[0] != key:
+            self._leave_run()
+            if self.place is None:
+                raise NotShown("not there")
+            fd = self.place.open_dir((process, str(run)))
+            self._run = (key, fd, _names(fd))
+        return self._run[1:]
+
+    def _leave_run(self) -> None:
+        if self._run is not None:
+            os.close(self._run[1])
+            self._run = None
 
     def __enter__(self) -> LogDir:
         return self
@@ -69,7 +103,8 @@ class LogDir:
         self.close()
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Give the descriptors back."""
+        self._leave_run()
         if self.place is not None:
             self.place.close()
 
@@ -113,26 +148,24 @@ def read_log(logs: LogDir | None, process: str, run: int, stream: str, log_bytes
         name = f"{check_name(process)}/{run:d}"
     except NotShown:
         return LogTail(note="the process has a name that no file can have")
-    place = logs.place
-    tail = _read(place, process, run, stream, log_bytes) if place is not None else LogTail(note=logs.trouble)
+    tail = _read(logs, logs.place, process, run, stream, log_bytes)
     return tail._replace(
         directory=f"{logs.directory.rstrip('/')}/{name}",
         in_sandbox=f"{logs.in_sandbox}/{name}" if logs.in_sandbox is not None else None,
     )
 
 
-def _read(place: Place, process: str, run: int, stream: str, log_bytes: int) -> LogTail:
+def _read(logs: LogDir, place: Place | None, process: str, run: int, stream: str, log_bytes: int) -> LogTail:
+    if place is None:
+        return LogTail(note=logs.trouble)
     try:
-        dir_fd = place.open_dir((process, str(run)))
+        dir_fd, names = logs.run_dir(process, run)
     except NotShown as error:
         if error.is_gone:
             return LogTail(note="there are no log files of this run")
         return LogTail(note=f"the run's directory of logs cannot be shown: it is {error}")
-    try:
-        rotated, left_out = _rotated(dir_fd, stream)
-        return _read_in(place, dir_fd, stream, log_bytes, rotated, left_out)
-    finally:
-        os.close(dir_fd)
+    rotated, left_out = _rotated(names, stream)
+    return _read_in(place, dir_fd, stream, log_bytes, rotated, left_out)
 
 
 def _read_in(
@@ -175,10 +208,8 @@ def _read_end(fd: int, log_bytes: int) -> tuple[int, int, bytes, str | None]:
     return size, start, data[: logtext.whole_characters(data)], note
 
 
-def _rotated(dir_fd: int, stream: str) -> tuple[tuple[str, ...], str | None]:
-    """(names of the files put aside, newest first; a note if not all were looked at)."""
-    pattern = re.compile(rf"{re.escape(stream)}\.([1-9][0-9]{{0,8}})(\.gz)?")
-    numbered: dict[int, str] = {}
+def _names(dir_fd: int) -> Names:
+    found: list[tuple[str, str, int, bool]] = []
     note = None
     try:
         with os.scandir(dir_fd) as entries:
@@ -186,14 +217,23 @@ def _rotated(dir_fd: int, stream: str) -> tuple[tuple[str, ...], str | None]:
                 if count >= MAX_NAMES:
                     note = "its directory holds too many files to look at all"
                     break
-                match = pattern.fullmatch(entry.name)
+                match = _ROTATED.fullmatch(entry.name)
                 if match and entry.is_file(follow_symlinks=False):
-                    number = int(match[1])
-                    if not match[2] or number not in numbered:  # while it is compressed, both are there
-                        numbered[number] = entry.name
+                    found.append((entry.name, match[1], int(match[2]), match[3] is not None))
     except OSError as error:
         if error.errno != errno.ENOENT:  # removed while we looked: it holds nothing
             note = f"its directory is not readable: {error.strerror}"
+    return Names(tuple(found), note)
+
+
+def _rotated(found: Names, stream: str) -> tuple[tuple[str, ...], str | None]:
+    """(names of the files put aside, newest first; a note if not all were looked at)."""
+    numbered: dict[int, str] = {}
+    note = found.note
+    for name, of, number, is_compressed in found.rotated:
+        # While it is compressed, both are there.
+        if of == stream and (not is_compressed or number not in numbered):
+            numbered[number] = name
     names = [name for _, name in sorted(numbered.items())]
     if len(names) > MAX_ROTATED:
         note = _joined(note, f"{len(names) - MAX_ROTATED} older rotated files are not listed")
