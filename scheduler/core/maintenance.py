@@ -62,6 +62,8 @@ class Maintenance(Part):
         self._state = tools.draft.state
         #: Hosts that are DRAINING → ids of the active tasks on them.
         self._draining: dict[str, dict[str, None]] = {}
+        #: Of these the log says already that it is not known how they are to be drained.
+        self._unexplained: set[str] = set()
 
     # -- what clients ask for ------------------------------------------------------------------------------------------
 
@@ -193,7 +195,14 @@ class Maintenance(Part):
             if request is None:
                 # Which policy was to hold is not known, so none can be kept: a person has to drain the host again.
                 self.counts["missing_maintenance_request"] += 1
+                if name not in self._unexplained:
+                    self._unexplained.add(name)
+                    self.note(
+                        f"host {name} is DRAINING, and no request says how: drain it again, or end its maintenance"
+                    )
                 continue
+            if request.timeout_secs and _ends_at_ms(request) <= now_ms:
+                self.note(f"host {name} was to be empty after {request.timeout_secs} s: all tasks on it go now")
             # In any order: else the same task would be the first of its job each time, and the same one the last.
             there.sort(key=lambda _: self.tools.chance())
             for task in there:

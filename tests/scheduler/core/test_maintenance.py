@@ -213,6 +213,7 @@ def test_what_may_not_go_goes_when_the_time_is_over() -> None:
     assert waiting.task_id not in killed(world)
     world.pass_s(1)
     assert waiting.task_id in killed(world)
+    assert "host host-1 was to be empty after 90 s: all tasks on it go now" in world.engine.take_notes()
     assert "not waited for any longer" in (world.engine.state.tasks[waiting.task_id].events[-1].message or "")
 
 
@@ -265,6 +266,8 @@ def test_a_draining_host_without_a_request_waits_for_a_person() -> None:
     other = World(SETTINGS, world.engine.state)
     other.pass_s(130)
     assert other.engine.metrics()["missing_maintenance_request"] == 2
+    (words,) = other.engine.take_notes()
+    assert words == "host host-1 is DRAINING, and no request says how: drain it again, or end its maintenance"
     assert other.taken(Kill) == []
     drain(other, 1)
     assert len(other.taken(Kill)) == 1
