@@ -52,10 +52,10 @@ class User:
 
 
 @pytest.fixture(scope="module")
-def mesos() -> Iterator[Cluster]:
+def mesos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if not (BIN / "aurora").exists():
         pytest.skip("the commands are not installed: ./dev setup")
-    with cluster() as made:
+    with cluster(flags=("-backup_dir", str(tmp_path_factory.mktemp("backups")))) as made:
         yield made
 
 
@@ -192,3 +192,21 @@ def test_a_cron_job_is_started_now(user: User) -> None:
     assert user.ok("cron", "deschedule", key) == "Cron descheduling succeeded.\n"
     assert user("cron", "show", key).returncode == 6
     assert user("cron", "start", key).returncode == 10
+
+
+def test_a_backup_is_staged_looked_at_and_left(user: User) -> None:
+    key = "test/root/test/hello"
+    user.ok("job", "create", key, "hello.aurora", "--bind", "greeting=hi")
+    user.ok("scheduler_backup_now", "test", program="aurora_admin")
+    name = user.ok("scheduler_list_backups", "test", program="aurora_admin").splitlines()[-1]
+    user.ok("scheduler_stage_recovery", "test", name, program="aurora_admin")
+    shown = user.ok("scheduler_print_recovery_tasks", "test", program="aurora_admin").splitlines()
+    assert shown[0] == "Role\tJob\tShard\tStatus\tTask ID"
+    tasks = [line.split("\t") for line in shown[1:]]
+    assert [task[:3] for task in sorted(tasks)] == [["root", "hello", "0"], ["root", "hello", "1"]]
+    user.ok("scheduler_delete_recovery_tasks", "test", tasks[0][4], program="aurora_admin")
+    left = user.ok("scheduler_print_recovery_tasks", "test", program="aurora_admin").splitlines()
+    assert left == [shown[0], *(line for line in shown[1:] if tasks[0][4] not in line)]
+    user.ok("scheduler_unload_recovery", "test", program="aurora_admin")
+    assert user("scheduler_commit_recovery", "test", program="aurora_admin").returncode == 10
+    user.ok("job", "killall", key, "--no-batching")
