@@ -46,7 +46,7 @@ from scheduler.core.events import (
 )
 from scheduler.core.sla import required
 from scheduler.core.state import State
-from scheduler.local.model import AgentBack, AgentUnreachable
+from scheduler.local.model import AgentBack, AgentUnreachable, MaintenancePlanned
 from scheduler.local.model import Settings as MasterSettings
 from scheduler.local.simulated import Life, Simulation, agents
 from scheduler.mesos.task_info import Room, task_info
@@ -56,7 +56,14 @@ from scheduler.store.backups import changes_of
 from tests.support.world import SETTINGS, job_of
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import ResponseCode
-from thermos.formats.mesos_v1_scheduler import Error, Heartbeat, SchedulerEvent, Subscribe, Unknown
+from thermos.formats.mesos_v1_scheduler import (
+    Error,
+    Heartbeat,
+    SchedulerEvent,
+    Subscribe,
+    Unavailability,
+    Unknown,
+)
 from thermos.mesos import MesosTaskState
 
 #: Short times, so that a run has all of them.
@@ -338,13 +345,23 @@ class SimulatedCluster:
         timeout_s = 0 if self._is_plain_drain else self._random.choice([20, 200])
         answer = self.command(DrainHosts(hosts, "ann", policy, timeout_s))
         self._is_plain_drain = False
-        self.log.append(f"{self._at()} drain {sorted(hosts)} by {policy}: {answer}")
+        how = "plainly" if policy is None else f"by policy, for {timeout_s} s"
+        self.log.append(f"{self._at()} drain {sorted(hosts)} {how}: {answer and answer.code.name}")
 
     def _end_maintenance(self) -> None:
         hosts = frozenset(name for name in self.durable.hosts if self._random.random() < 0.7)
         command = EndMaintenance if self._random.random() < 0.8 else StartMaintenance
         self.command(command(hosts, "ann"))
         self.log.append(f"{self._at()} {command.__name__} {sorted(hosts)}")
+
+    def _plan(self) -> None:
+        """Mesos' own maintenance is planned, or not any more."""
+        if self.durable.hosts:
+            host = self._random.choice(sorted(self.durable.hosts))
+            begins_s = self.simulation.now_s + self._random.choice([10.0, 300.0, 400.0])
+            unavailability = Unavailability(round(begins_s * 1e9), None) if self._random.random() < 0.7 else None
+            self.log.append(f"{self._at()} Mesos plans to maintain {host}: {unavailability}")
+            self.simulation.happen(MaintenancePlanned(host, unavailability))
 
     def _cut_off(self) -> None:
         agent = f"agent-{self._random.randrange(_AGENTS)}"
@@ -388,10 +405,12 @@ class SimulatedCluster:
             self.simulation.happen(AgentBack(agent))
         self._unreachable.clear()
         self.command(EndMaintenance(frozenset(self.durable.hosts), "ann"))
+        for host in self.durable.hosts:
+            self.simulation.happen(MaintenancePlanned(host, None))
 
     _happenings = (
         _create, _create, _create, _kill, _restart, _add, _cut_off, _come_back, _come_back, _crash_executor,
-        _restart_scheduler, _reconnect, _drain, _end_maintenance,
+        _restart_scheduler, _reconnect, _drain, _end_maintenance, _plan,
     )  # fmt: skip
 
     # -- what is promised ----------------------------------------------------------------------------------------------
@@ -413,7 +432,11 @@ class SimulatedCluster:
         ]
         self.drains["drained"] += len(going)
         for task in going:
-            if self._is_plain_drain or "not waited for" in (task.events[-1].message or ""):
+            why = task.events[-1].message or ""
+            if why.startswith("Mesos says"):
+                self.drains["by Mesos"] += 1
+                continue
+            if self._is_plain_drain or "not waited for" in why:
                 continue
             self.drains["by policy"] += 1
             active = self.durable.active_of(task.job)
