@@ -88,6 +88,7 @@ class SlaCoordinators:
             raise _Failure("its URL is none that can be asked")
         port = url.port or (443 if url.scheme == "https" else 80)
         plain = socket.create_connection((url.hostname, port), self._timeout_s)
+        plain.settimeout(None)  # what bounds all of it together is the timer
         is_late = threading.Event()
         with contextlib.ExitStack() as stack:
             stack.callback(plain.close)
