@@ -23,15 +23,15 @@ from scheduler.pages.collect import (
     reasons_of,
     state_counts,
 )
+from scheduler.pages.collect_updates import MAX_CONFIGS, update_row
 from scheduler.pages.pages import ConfigView, EventRow, InstancePage, JobPage, TaskHistory
-from thermos.formats.aurora_api import JobConfiguration
+from thermos.formats.aurora_api import JobConfiguration, JobUpdateDetails
 
 #: Rows of one page.
 ACTIVE_ROWS: Final = 100
 COMPLETED_ROWS: Final = 25
+UPDATE_ROWS: Final = 10
 HISTORY_TASKS: Final = 10
-#: Configurations of one job that are shown; it rarely has more than two.
-MAX_CONFIGS: Final = 10
 
 
 class SeenJob(NamedTuple):
@@ -42,22 +42,24 @@ class SeenJob(NamedTuple):
     tasks: tuple[Task, ...]
     cron: JobConfiguration | None
     reasons: Mapping[str, str]
+    #: Of all jobs: which are this one's is not for the thread that owns the state to find out.
+    updates: Mapping[tuple[JobKey, str], JobUpdateDetails]
 
 
 def pick_job(view: View, job: JobKey) -> SeenJob | None:
     """Picks a job; None: there is none of that name."""
     tasks = tuple(view.state.tasks_of(job))
     cron = view.state.cron_jobs.get(job)
-    if not tasks and cron is None:
+    if not tasks and cron is None and not any(key == job for key, _ in view.state.updates):
         return None
-    return SeenJob(common(view), job, tasks, cron, reasons_of(view, tasks))
+    return SeenJob(common(view), job, tasks, cron, reasons_of(view, tasks), dict(view.state.updates))
 
 
 # -- A job -------------------------------------------------------------------------------------------------------------
 
 
 def job_page(picked: SeenJob, query: Mapping[str, str], task_page_url: str) -> JobPage:
-    """The job. Of the query count ``state``, and ``active`` and ``completed``: which page of these."""
+    """The job. Of the query count ``state``, and ``active``, ``completed`` and ``updates``: which page of these."""
     seen, job = picked.seen, picked.job
     teller = Teller(seen, picked.reasons, task_page_url)
     active = sorted((task for task in picked.tasks if is_active(task)), key=lambda task: task.instance)
@@ -68,7 +70,7 @@ def job_page(picked: SeenJob, query: Mapping[str, str], task_page_url: str) -> J
     chosen = query.get("state")
     shown_tasks = [task for task in active if chosen is None or task.status.name == chosen]
     path = paths.job_path(job)
-    given = {name: query.get(name) for name in ("state", "active", "completed")}
+    given = {name: query.get(name) for name in ("state", "active", "completed", "updates")}
 
     def href(name: str, number: int | None) -> str:
         return f"{paths.with_query(path, {**given, name: number})}#{name}"
@@ -77,6 +79,9 @@ def job_page(picked: SeenJob, query: Mapping[str, str], task_page_url: str) -> J
     ended_rows, ended_paging = paged(
         completed, given["completed"], COMPLETED_ROWS, lambda number: href("completed", number)
     )
+    updates = [update_row(job, update_id, found) for (key, update_id), found in picked.updates.items() if key == job]
+    updates.sort(key=lambda row: (row.began_s or 0, row.update_id), reverse=True)
+    update_rows, updates_paging = paged(updates, given["updates"], UPDATE_ROWS, lambda number: href("updates", number))
     configs = _configs(picked, active or completed)
     return JobPage(
         stamp=seen.stamp(),
@@ -91,6 +96,8 @@ def job_page(picked: SeenJob, query: Mapping[str, str], task_page_url: str) -> J
         active_paging=active_paging,
         completed=tuple(map(teller.row, ended_rows)),
         completed_paging=ended_paging,
+        updates=tuple(update_rows),
+        updates_paging=updates_paging,
         configs=configs[:MAX_CONFIGS],
         configs_left_out=len(configs[MAX_CONFIGS:]),
     )
@@ -100,6 +107,8 @@ def kind_of(cron: JobConfiguration | None, tasks: Sequence[Task]) -> str:
     """``service``, ``batch`` or ``cron``, as the task that moved last has it."""
     if cron is not None:
         return "cron"
+    if not tasks:
+        return "service"  # of which there are updates only, and only services are updated
     return "service" if newest(tasks).config.is_service else "batch"
 
 

@@ -225,6 +225,41 @@ class GroupRow:
     needs: Amounts = field(metadata=doc("What each reserves, without its executor."))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateRow:
+    """One update in a job's list."""
+
+    update_id: str = field(metadata=doc("Id of the update."))
+    href: str = field(metadata=doc("Page of the update."))
+    state: str = field(metadata=doc("State, for example `ROLLING_FORWARD`."))
+    user: str = field(metadata=doc("Who started it; empty: not said."))
+    began_s: float | None = field(metadata=doc("When it was started."))
+    since_s: float | None = field(metadata=doc("When anything of it changed last."))
+    message: str | None = field(metadata=doc("What was said when it came into its state; None: nothing."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateEventRow:
+    """An update came into a state."""
+
+    at_s: float | None = field(metadata=doc("When."))
+    state: str = field(metadata=doc("The state."))
+    user: str | None = field(metadata=doc("Who wanted it; None: the scheduler did."))
+    message: str | None = field(metadata=doc("What was said about it; None: nothing."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressRow:
+    """One instance of an update, and how far it is."""
+
+    instance: int = field(metadata=doc("Number of the instance."))
+    instance_href: str = field(metadata=doc("Page of the instance."))
+    state: str = field(metadata=doc("What happened to it last, for example `UPDATED`; `UNTOUCHED`: nothing has."))
+    since_s: float | None = field(metadata=doc("When that was; None: nothing has happened."))
+    why: str | None = field(metadata=doc("What it waits for; None: nothing."))
+    message: str | None = field(metadata=doc("What was said about it; None: nothing."))
+
+
 # -- Pages ------------------------------------------------------------------------------------------------------------
 
 
@@ -277,6 +312,8 @@ class JobPage:
     active_paging: Paging = field(metadata=doc("Which of the active tasks these are."))
     completed: tuple[TaskRow, ...] = field(metadata=doc("Tasks that are over, the newest first."))
     completed_paging: Paging = field(metadata=doc("Which of the completed tasks these are."))
+    updates: tuple[UpdateRow, ...] = field(metadata=doc("Updates, the newest first."))
+    updates_paging: Paging = field(metadata=doc("Which of the updates these are."))
     configs: tuple[ConfigView, ...] = field(metadata=doc("Configurations, that of the lowest instance first."))
     configs_left_out: int = field(metadata=doc("More configurations that are not shown."))
 
@@ -292,6 +329,28 @@ class InstancePage:
     instance: int = field(metadata=doc("Number of the instance."))
     tasks: tuple[TaskHistory, ...] = field(metadata=doc("Its tasks, the newest first."))
     paging: Paging = field(metadata=doc("Which of the tasks these are."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdatePage:
+    """One update of a job: what was asked for, how far it is, what happened."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    job: JobName = field(metadata=doc("The job."))
+    update: UpdateRow = field(metadata=doc("The update, as in the job's list."))
+    is_active: bool = field(metadata=doc("Whether it is not over. Then the page shows itself anew."))
+    again_href: str = field(metadata=doc("This page."))
+    progress: tuple[StateCount, ...] = field(metadata=doc("Its instances by what happened to them last."))
+    events: tuple[UpdateEventRow, ...] = field(metadata=doc("States that it came into, oldest first."))
+    settings: tuple[Labeled, ...] = field(metadata=doc("How it is to be done, in words."))
+    metadata: tuple[Labeled, ...] = field(metadata=doc("Labels of who started it."))
+    instances: tuple[ProgressRow, ...] = field(metadata=doc("Its instances, by number."))
+    paging: Paging = field(metadata=doc("Which of the instances these are."))
+    initial: tuple[ConfigView, ...] = field(metadata=doc("What the instances were before; empty: there were none."))
+    initial_left_out: int = field(metadata=doc("More configurations of before that are not shown."))
+    desired: ConfigView | None = field(metadata=doc("What they are to be; None: they are to go."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,5 +411,14 @@ class MissingPage:
 
 
 Page: TypeAlias = (
-    RolesPage | RolePage | JobPage | InstancePage | AgentsPage | AgentPage | OffersPage | PendingPage | MissingPage
+    RolesPage
+    | RolePage
+    | JobPage
+    | InstancePage
+    | UpdatePage
+    | AgentsPage
+    | AgentPage
+    | OffersPage
+    | PendingPage
+    | MissingPage
 )

@@ -14,6 +14,8 @@ ROLES: Final = "/scheduler"
 AGENTS: Final = "/cluster/agents"
 OFFERS: Final = "/cluster/offers"
 PENDING: Final = "/cluster/pending"
+#: Stands between a job and an update's id: no instance has that name.
+UPDATE: Final = "update"
 
 #: What :func:`task_url` fills in.
 PLACEHOLDERS: Final = ("host", "task_id", "agent_id", "framework_id")
@@ -37,6 +39,11 @@ def job_path(job: JobKey) -> str:
 def instance_path(job: JobKey, instance: int) -> str:
     """Page of an instance."""
     return _below(*job, str(instance))
+
+
+def update_path(job: JobKey, update_id: str) -> str:
+    """Page of an update."""
+    return _below(*job, UPDATE, update_id)
 
 
 def agent_path(host: str) -> str:

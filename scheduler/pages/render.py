@@ -22,6 +22,7 @@ TEMPLATES: Final[dict[type[Page], str]] = {
     pages.RolePage: "role.html",
     pages.JobPage: "job.html",
     pages.InstancePage: "instance.html",
+    pages.UpdatePage: "update.html",
     pages.AgentsPage: "agents.html",
     pages.AgentPage: "agent.html",
     pages.OffersPage: "offers.html",

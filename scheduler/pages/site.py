@@ -9,7 +9,7 @@ from observer_static.context import shown
 from observer_static.pages import Link
 from scheduler.api.options import Look, Shown
 from scheduler.model import JobKey
-from scheduler.pages import collect_cluster, collect_job, collect_roles, paths
+from scheduler.pages import collect_cluster, collect_job, collect_roles, collect_updates, paths
 from scheduler.pages.collect import common
 from scheduler.pages.pages import MissingPage, Page
 from scheduler.pages.render import Renderer
@@ -43,7 +43,9 @@ class Site:
                 page = collect_cluster.offers_page(look(collect_cluster.pick_offers), query)
             case ["cluster", "pending"]:
                 page = collect_cluster.pending_page(look(collect_cluster.pick_pending), query)
-            case ["scheduler", *names] if len(names) <= 4:
+            case ["scheduler", _, _, _, *rest] if len(rest) == 2 and rest[0] != paths.UPDATE:
+                page = _missing([], look)
+            case ["scheduler", *names] if len(names) <= 5:
                 page = self._of_jobs(names, query, look) or _missing(names, look)
             case ["scheduler" | "cluster", *_]:
                 page = _missing([], look)
@@ -52,13 +54,16 @@ class Site:
         return Shown(self._renderer.render(page), 404 if isinstance(page, MissingPage) else 200)
 
     def _of_jobs(self, names: list[str], query: Mapping[str, str], look: Look) -> Page | None:
-        """The page of what *names* name: a role, an environment, a job or an instance."""
+        """The page of what *names* name: a role, an environment, a job, an instance or an update."""
         match names:
             case [role] | [role, _]:
                 of_role = look(lambda view: collect_roles.pick_role(view, role))
                 environment = names[1] if len(names) > 1 else None
                 return collect_roles.role_page(of_role, environment, query) if of_role is not None else None
         job = JobKey(*names[:3])
+        if len(names) == 5:
+            update = look(lambda view: collect_updates.pick_update(view, job, names[4]))
+            return collect_updates.update_page(update, query) if update is not None else None
         of_job = look(lambda view: collect_job.pick_job(view, job))
         if of_job is None:
             return None
@@ -80,7 +85,7 @@ def _missing(names: list[str], look: Look) -> MissingPage:
         links.append(Link(text=f"the environment {environment}", href=paths.role_path(names[0], names[1])))
     if len(names) > 3:
         links.append(Link(text=f"the job {shown('/'.join(names[:3]))}", href=paths.job_path(JobKey(*names[:3]))))
-    kind = ("page", "role", "environment", "job", "instance")[len(names)]
+    kind = ("page", "role", "environment", "job", "instance", "update")[len(names)]
     return _missing_from(look, f"{kind} {shown('/'.join(names))}".strip(), *links)
 
 

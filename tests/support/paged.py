@@ -9,6 +9,7 @@ from scheduler.api.backend import View
 from scheduler.core.changes import PutCronJob, PutHost, PutQuota
 from scheduler.model import Host, JobKey, Mode, Resources
 from tests.support.engine_backend import EngineBackend
+from tests.support.updates import Updated
 from tests.support.world import JOB, World, job_of, offer
 from thermos.formats import assigned_task as wire
 
@@ -98,3 +99,23 @@ def busy_world() -> World:
     world.offers(*(offer(number, attributes=(("rack", f"r{number}"),)) for number in (3, 4, 8)))
     world.pass_s(10)
     return world
+
+
+def updated_world() -> tuple[Updated, str, str]:
+    """A job of five that was updated once and is being updated again: one instance is done, the next one begins.
+    Gives the ids of both."""
+    world = Updated(hostname="scheduler-1.example.org", cluster_name="west")
+    world.run(WEB, 5)
+    over = world.start(5, update_group_size=5)
+    world.roll(over)
+    world.pass_s(60)
+    active = world.start(
+        6, config={"priority": 9}, update_group_size=1, max_per_instance_failures=1,
+        block_if_no_pulses_after_ms=600_000, min_wait_in_instance_running_ms=5000, progress_deadline_ms=900_000,
+    )  # fmt: skip
+    world.pulse(active)
+    world.healthy(*world.place())
+    world.pass_s(6)
+    world.end_killed()
+    world.pass_s(1)
+    return world, over, active

@@ -19,7 +19,7 @@ from scheduler.pages import paths
 from scheduler.pages.site import Site
 from scheduler.states import ScheduleStatus
 from tests.observer_static.test_page_attacks import ADDRESS, PAYLOADS, Structure
-from tests.support.paged import Paged, busy_world
+from tests.support.paged import Paged, busy_world, updated_world
 from tests.support.world import World, task_config
 from thermos.formats import assigned_task as wire
 
@@ -78,6 +78,8 @@ def test_pages(http: Client, path: str, title: str) -> None:
         ("/scheduler/www/prod/web/%C2%B2", "instance www/prod/web/²", []),
         ("/scheduler/www/prod/web/9999999999", "instance www/prod/web/9999999999", []),
         ("/scheduler/www/prod/web/1/2", "page", ["/scheduler"]),
+        ("/scheduler/www/prod/web/update/u99", "update www/prod/web/update/u99", ["/scheduler/www/prod/web"]),
+        ("/scheduler/www/prod/web/update", "instance www/prod/web/update", ["/scheduler/www/prod/web"]),
         ("/scheduler//prod", "environment /prod", []),
         ("/cluster/nothing", "page", ["/scheduler"]),
         ("/cluster/agents/host-99", "agent on host-99", ["/cluster/agents"]),
@@ -91,6 +93,17 @@ def test_what_is_not_there_says_so_and_leads_back(http: Client, path: str, what:
     assert f"There is no {what}" in answer.text
     main = Structure(answer.text.partition("<main")[2])
     assert set(back) <= set(main.addresses)
+
+
+def test_the_page_of_an_update(site: Site) -> None:
+    world, over, active = updated_world()
+    http = Client(create_app(Paged(world), ApiOptions(pages=site)), Response)
+    for update_id, state, is_active in ((over, "ROLLED_FORWARD", False), (active, "ROLLING_FORWARD", True)):
+        path = f"/scheduler/www/prod/web/update/{update_id}"
+        answer = http.get(f"{path}?page=7")
+        assert answer.status_code == 200
+        assert f"<title>Update of www/prod/web · {state}</title>" in answer.text
+        assert (f'<a href="{path}?page=7">Load again</a>' in answer.text) is is_active
 
 
 def test_what_is_no_page_of_ours(site: Site, backend: Paged) -> None:
