@@ -17,6 +17,7 @@ from scheduler.states import ScheduleStatus
 from thermos.formats import assigned_task as wire
 from thermos.formats.assigned_task import TASK_CONFIG
 from thermos.formats.thrift_binary import encode_struct
+from thermos.mesos import HEALTH_CHECKED, HEALTH_UNCHECKED
 
 
 class JobKey(NamedTuple):
@@ -130,9 +131,9 @@ class Health:
     """What an executor says that the RUNNING of a task means; see ``docs/executor.md``."""
 
     #: Its health was checked, and it was healthy.
-    CHECKED: Final = "checked"
+    CHECKED: Final = HEALTH_CHECKED
     #: It was started: nothing checks its health.
-    UNCHECKED: Final = "unchecked"
+    UNCHECKED: Final = HEALTH_UNCHECKED
 
 
 class Task(NamedTuple):

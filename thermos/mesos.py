@@ -96,6 +96,14 @@ class Reason(StrEnum):
 # -- what both know ---------------------------------------------------------------------------------------------------
 
 
+#: A label of our executor's statuses: what RUNNING means for this task. An executor that knows nothing of it sets none.
+HEALTH_LABEL: Final = "org.apache.aurora.executor.health"
+#: RUNNING comes when the task's health checks have succeeded.
+HEALTH_CHECKED: Final = "checked"
+#: RUNNING comes when the task was started: it has no health checks.
+HEALTH_UNCHECKED: Final = "unchecked"
+
+
 class Label(NamedTuple):
     """``Label``: a key, and perhaps a value."""
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from scheduler.model import Config, Health, JobKey, Task, TaskEvent
 from scheduler.states import MOVES, TERMINAL, ScheduleStatus
 from thermos.formats.mesos_v1_scheduler import Status
-from thermos.mesos import MesosTaskState, Reason
+from thermos.mesos import HEALTH_LABEL, MesosTaskState, Reason
 
 _S = ScheduleStatus
 _M = MesosTaskState
@@ -52,10 +52,6 @@ def from_mesos(state: MesosTaskState, is_partition_aware: bool) -> ScheduleStatu
     """Our state for Mesos'. Who is not partition-aware hears LOST of an agent that cannot be reached, and so do we."""
     status = _OF_MESOS[state]
     return _S.LOST if status is _S.PARTITIONED and not is_partition_aware else status
-
-
-#: A label of a status: what the executor's RUNNING means for this task; see ``docs/executor.md``.
-HEALTH_LABEL: Final = "org.apache.aurora.executor.health"
 
 
 def health_of(status: Status) -> str | None:

@@ -336,8 +336,14 @@ class Updating(Part):
     def _fail(self, run: Run, message: str) -> None:
         if not run.is_back and run.settings.rollback_on_failure:
             self._to(run, _U.ROLLING_BACK, message=message)
-        else:
+        elif not any(self._is_between(run, instance) for instance in run.working):
             self._to(run, _U.FAILED, message=message)
+
+    def _is_between(self, run: Run, instance: int) -> bool:
+        """Whether the instance's old task is being killed for a new one: nobody but the update would create that, so
+        it cannot be over before."""
+        task = run.task(self._state, instance)
+        return task is not None and task.status is ScheduleStatus.KILLING and run.target(instance) is not None
 
     def _is_held(self, run: Run) -> bool:
         """Whether the next group has to wait for somebody, or for time; then that is seen to."""

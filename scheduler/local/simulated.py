@@ -37,6 +37,7 @@ from thermos.mesos import (
     Acknowledged,
     AgentEvent,
     Kill,
+    Label,
     Launch,
     MesosTaskState,
     Shutdown,
@@ -60,6 +61,8 @@ class Life(NamedTuple):
     #: From a kill to TASK_KILLED; None: it does not hear of it.
     kill_s: float | None = 0.1
     healthy: bool | None = None
+    #: Of TASK_RUNNING.
+    labels: tuple[Label, ...] = ()
     #: Instead of a status at the end: the executor crashes.
     is_crash: bool = False
 
@@ -262,7 +265,7 @@ class Simulation:
     def _run(self, key: ExecutorKey, run: _Run) -> None:
         if run.is_over or run.is_killed:
             return
-        self._say(key, run, MesosTaskState.TASK_RUNNING, healthy=run.life.healthy)
+        self._say(key, run, MesosTaskState.TASK_RUNNING, healthy=run.life.healthy, labels=run.life.labels)
         if run.life.run_s is not None:
             self._later(run.life.run_s, lambda: self._end(key, run))
 

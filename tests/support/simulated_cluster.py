@@ -12,7 +12,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from scheduler.core import quota
 from scheduler.core.changes import Change, PutTask
@@ -24,8 +24,12 @@ from scheduler.core.commands import (
     DrainHosts,
     EndMaintenance,
     KillTasks,
+    PauseJobUpdate,
     RestartShards,
+    ResumeJobUpdate,
+    RollbackJobUpdate,
     SetQuota,
+    StartJobUpdate,
     StartMaintenance,
 )
 from scheduler.core.decision import Decision
@@ -46,6 +50,9 @@ from scheduler.core.events import (
 )
 from scheduler.core.sla import required
 from scheduler.core.state import State
+from scheduler.core.update_queries import waits
+from scheduler.core.update_record import is_active, status_of
+from scheduler.core.update_run import Run
 from scheduler.local.model import AgentBack, AgentUnreachable, MaintenancePlanned
 from scheduler.local.model import Settings as MasterSettings
 from scheduler.local.simulated import Life, Simulation, agents
@@ -55,7 +62,14 @@ from scheduler.states import ACTIVE, TERMINAL, ScheduleStatus
 from scheduler.store.backups import changes_of
 from tests.support.world import SETTINGS, job_of
 from thermos.formats import assigned_task as wire
-from thermos.formats.aurora_api import ResponseCode
+from thermos.formats.aurora_api import (
+    JobUpdateKey,
+    JobUpdateRequest,
+    JobUpdateSettings,
+    JobUpdateStatus,
+    Range,
+    ResponseCode,
+)
 from thermos.formats.mesos_v1_scheduler import (
     Error,
     Heartbeat,
@@ -64,7 +78,7 @@ from thermos.formats.mesos_v1_scheduler import (
     Unavailability,
     Unknown,
 )
-from thermos.mesos import MesosTaskState
+from thermos.mesos import HEALTH_CHECKED, HEALTH_LABEL, Label, MesosTaskState
 
 #: Short times, so that a run has all of them.
 _SETTINGS: Final = replace(
@@ -124,6 +138,8 @@ class SimulatedCluster:
         #: Jobs as clients know them: wanted instances of services that nobody has killed.
         self.wanted: dict[JobKey, set[int]] = {}
         self.deaths = 0
+        #: Updates that went back, and were looked at.
+        self._seen_back: set[tuple[JobKey, str]] = set()
         #: The one that drains have, unless they are plain ones; see ``_drain``.
         self._policy = wire.SlaPolicy(count_sla_policy=wire.CountSlaPolicy(1, 3))
         self._is_plain_drain = False
@@ -135,9 +151,12 @@ class SimulatedCluster:
 
     def _life(self) -> Life:
         roll = self._random
+        # Executors of two kinds: one says that it checks health, the other says nothing.
+        labels = (Label(HEALTH_LABEL, HEALTH_CHECKED),) if roll.random() < 0.7 else ()
         if self._is_well or roll.random() < 0.5:
-            return Life(start_s=0.5)
+            return Life(start_s=0.5, labels=labels)
         return Life(
+            labels=labels,
             start_s=roll.choice([0.1, 1.0, 5.0]),
             run_s=roll.choice([None, 1.0, 20.0, 100.0]),
             outcome=roll.choice([MesosTaskState.TASK_FINISHED, MesosTaskState.TASK_FAILED]),
@@ -307,6 +326,8 @@ class SimulatedCluster:
         if not self.wanted:
             return
         key = self._random.choice(sorted(self.wanted))
+        if key in self.durable.active_updates:
+            return
         instances = None
         if self._random.random() < 0.5:
             instances = frozenset({self._random.choice(sorted(self.wanted[key]))})
@@ -363,6 +384,37 @@ class SimulatedCluster:
             self.log.append(f"{self._at()} Mesos plans to maintain {host}: {unavailability}")
             self.simulation.happen(MaintenancePlanned(host, unavailability))
 
+    def _update(self) -> None:
+        """All instances of a job are to have another configuration; or somebody meddles with an update."""
+        active = sorted(self.durable.active_updates.items())
+        if active and self._random.random() < 0.5:
+            job, update_id = self._random.choice(active)
+            kind: Any = self._random.choice([PauseJobUpdate, ResumeJobUpdate, ResumeJobUpdate, RollbackJobUpdate])
+            answer = self.command(kind(JobUpdateKey(wire.JobKey(*job), update_id), None, "ann"))
+            self.log.append(f"{self._at()} {kind.__name__} {job}: {answer}")
+            return
+        if not self.wanted:
+            return
+        job = self._random.choice(sorted(self.wanted))
+        wanted = self.wanted[job]
+        old = next(iter(self.durable.active_of(job)))
+        size = self._random.randrange(1, 3)
+        asked = JobUpdateRequest(
+            old.config.wire._replace(priority=self._random.randrange(100)),
+            max(wanted) + 1,
+            JobUpdateSettings(
+                update_group_size=size,
+                max_per_instance_failures=self._random.randrange(3),
+                max_failed_instances=self._random.randrange(2),
+                min_wait_in_instance_running_ms=self._random.choice([0, 3000]),
+                rollback_on_failure=self._random.random() < 0.8,
+                wait_for_batch_completion=self._random.random() < 0.5,
+                update_only_these_instances=tuple(Range(one, one) for one in sorted(wanted)),
+            ),
+        )
+        answer = self.command(StartJobUpdate(asked, None, "ann"))
+        self.log.append(f"{self._at()} update {job} by {size}: {answer}")
+
     def _cut_off(self) -> None:
         agent = f"agent-{self._random.randrange(_AGENTS)}"
         if agent not in self._unreachable:
@@ -404,13 +456,15 @@ class SimulatedCluster:
         for agent in sorted(self._unreachable):
             self.simulation.happen(AgentBack(agent))
         self._unreachable.clear()
+        for job, update_id in sorted(self.durable.active_updates.items()):
+            self.command(ResumeJobUpdate(JobUpdateKey(wire.JobKey(*job), update_id), None, "ann"))
         self.command(EndMaintenance(frozenset(self.durable.hosts), "ann"))
         for host in self.durable.hosts:
             self.simulation.happen(MaintenancePlanned(host, None))
 
     _happenings = (
         _create, _create, _create, _kill, _restart, _add, _cut_off, _come_back, _come_back, _crash_executor,
-        _restart_scheduler, _reconnect, _drain, _end_maintenance, _plan,
+        _restart_scheduler, _reconnect, _drain, _end_maintenance, _plan, _update, _update, _update,
     )  # fmt: skip
 
     # -- what is promised ----------------------------------------------------------------------------------------------
@@ -467,12 +521,36 @@ class SimulatedCluster:
         if not used.fits(allowed):
             yield f"role prod uses {used} of {allowed}"
         yield from self._doubles()
+        yield from self._update_problems(state)
         draining = {name for name, host in state.hosts.items() if host.mode == Mode.DRAINING}
         if draining != set(state.maintenance):
             yield f"{draining} are drained, and kept are requests for {set(state.maintenance)}"
         for task in state.with_status(ACTIVE):
             if task.host is not None and state.hosts[task.host].mode == Mode.DRAINED:
                 yield f"{task.task_id} is {task.status.name} on {task.host}, which is said to be empty"
+
+    def _update_problems(self, state: State) -> Iterator[str]:
+        active = Counter(job for (job, _), details in state.updates.items() if is_active(details))
+        yield from (f"{job} is in {count} updates" for job, count in active.items() if count > 1)
+        for job, update_id in state.active_updates.items():
+            run = Run(state, job, update_id)
+            size = max(run.strategy.sizes)
+            if len(run.working) > size:
+                yield f"the update {update_id} of {job} has {len(run.working)} instances down, and {size} may be"
+            killed = {
+                task.instance
+                for task in state.active_of(job)
+                if task.status is ScheduleStatus.KILLING and (task.events[-1].message or "").endswith(update_id)
+            }
+            if not run.is_back and not killed <= run.working.keys():
+                yield f"the update {update_id} of {job} kills {killed}, and works on {sorted(run.working)}"
+        for (job, update_id), details in state.updates.items():
+            if status_of(details) is JobUpdateStatus.ROLLED_BACK and (job, update_id) not in self._seen_back:
+                self._seen_back.add((job, update_id))
+                initial = Run(state, job, update_id).initial
+                for task in state.active_of(job):
+                    if task.instance in initial and task.config != initial[task.instance]:
+                        yield f"{task.task_id} is not as it was before the update {update_id}, which went back"
 
     def _too_many_on_a_host(self, state: State) -> Iterator[str]:
         """Every job that limits its tasks per host allows one."""
@@ -507,6 +585,9 @@ class SimulatedCluster:
         doubles = [key for key, count in running.items() if count > 1]
         if doubles:
             raise Broken(f"these run more than once: {doubles}")
+        for job in self.durable.active_updates:
+            if not self._has_no_room(job):
+                raise Broken(f"{job} is being updated for good: {self._waits(job)}")
         for job, wanted in self.wanted.items():
             for task in self.durable.active_of(job):
                 if task.status not in (ScheduleStatus.RUNNING, ScheduleStatus.PENDING):
@@ -514,6 +595,9 @@ class SimulatedCluster:
             missing = wanted - {instance for of, instance in running if of == job}
             if missing and not self._has_no_room(job):
                 raise Broken(f"{job} does not run the instances {sorted(missing)}")
+
+    def _waits(self, job: JobKey) -> list[tuple[int, str]]:
+        return waits(self.durable, (job, self.durable.active_updates[job]), self._now().wall_ms)
 
     def _has_no_room(self, job: JobKey) -> bool:
         """Whether all of its tasks that wait have a good reason."""

@@ -14,7 +14,6 @@ from scheduler.core.commands import (
     StartJobUpdate,
 )
 from scheduler.core.events import Kill
-from scheduler.core.lifecycle import HEALTH_LABEL
 from scheduler.core.state import State
 from scheduler.core.update_queries import waits
 from scheduler.model import Health, JobKey, Task
@@ -32,10 +31,11 @@ from thermos.formats.aurora_api import (
     ResponseCode,
     VariableBatchJobUpdateStrategy,
 )
+from thermos.mesos import HEALTH_LABEL
 
 #: What an executor says whose RUNNING means healthy.
 HEALTHY: Final = ((HEALTH_LABEL, Health.CHECKED),)
-_COMMANDS: Final = {
+_COMMANDS: Final[dict[str, Any]] = {
     "pause": PauseJobUpdate, "resume": ResumeJobUpdate, "abort": AbortJobUpdate, "rollback": RollbackJobUpdate,
 }  # fmt: skip
 
@@ -147,6 +147,11 @@ class Updated(World):
         """These run, and are healthy."""
         for task in tasks:
             self.status(task, "RUNNING", labels=HEALTHY)
+
+    def fail(self) -> None:
+        """The one task that is placed fails."""
+        (task,) = self.place()
+        self.status(task, "FAILED")
 
     def roll(self, update_id: str, steps: int = 50) -> list[list[int]]:
         """Kills are obeyed, and what is placed is healthy, until nothing more happens; gives what was killed in each

@@ -60,7 +60,15 @@ from thermos.host.command import User, find_user
 from thermos.host.http_client import Request, Response
 from thermos.host.linux import read_signals, signal_fd
 from thermos.host.loop import Loop
-from thermos.mesos import MesosTaskState, Reason, TaskInfo
+from thermos.mesos import (
+    HEALTH_CHECKED,
+    HEALTH_LABEL,
+    HEALTH_UNCHECKED,
+    Label,
+    MesosTaskState,
+    Reason,
+    TaskInfo,
+)
 
 if TYPE_CHECKING:
     from thermos.announce.auth import Auth
@@ -228,6 +236,12 @@ class Program:
 
     # -- Actions ---------------------------------------------------------------------------------------------------
 
+    def _labels(self) -> tuple[Label, ...]:
+        """What this executor's RUNNING means for the task, for schedulers; nothing before that is known."""
+        if self._assignment is None:
+            return ()
+        return (Label(HEALTH_LABEL, HEALTH_CHECKED if self._assignment.is_checked else HEALTH_UNCHECKED),)
+
     def _perform(self, action: Action) -> None:
         match action:
             case Tell(task_id, status):
@@ -238,6 +252,7 @@ class Program:
                     message=status.message,
                     reason=Reason(status.reason) if status.reason is not None else None,
                     healthy=status.healthy,
+                    labels=self._labels(),
                 )
             case MakeSandbox():
                 self._make_sandbox()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from scheduler.core.changes import PutUpdate
 from scheduler.core.commands import SetQuota
-from scheduler.core.lifecycle import HEALTH_LABEL
+from scheduler.core.events import Kill
 from scheduler.core.updates import CANARIES_DONE
 from scheduler.model import Health, Resources
 from scheduler.states import ScheduleStatus
@@ -14,6 +16,7 @@ from tests.support.updates import HEALTHY, Updated, batch, batches, only
 from tests.support.world import JOB
 from thermos.formats.assigned_task import CountSlaPolicy, Resource, SlaPolicy
 from thermos.formats.aurora_api import ResponseCode
+from thermos.mesos import HEALTH_LABEL
 
 
 def test_a_queue_rolls_forward_one_after_the_other() -> None:
@@ -246,10 +249,10 @@ def test_failures_of_an_instance_are_counted() -> None:
     world.run()
     update = world.start(max_per_instance_failures=1)
     world.end_killed()
-    world.status(*world.place(), "FAILED")
+    world.fail()
     assert world.state(update) == "ROLLING_FORWARD"
     world.pass_s(60)
-    world.status(*world.place(), "FAILED")
+    world.fail()
     assert world.state(update) == "ROLLING_BACK"
     assert world.events(update)[1] == (0, "UPDATE_FAILED")
 
@@ -259,10 +262,10 @@ def test_failures_are_remembered_after_a_failover() -> None:
     world.run()
     update = world.start(max_per_instance_failures=1)
     world.end_killed()
-    world.status(*world.place(), "FAILED")
+    world.fail()
     world = world.failover()
     world.pass_s(60)
-    world.status(*world.place(), "FAILED")
+    world.fail()
     assert world.state(update) == "ROLLING_BACK"
 
 
@@ -271,7 +274,7 @@ def test_failed_instances_are_counted_too() -> None:
     world.run(instances=3)
     update = world.start(instances=3, max_failed_instances=1)
     world.end_killed()
-    world.status(*world.place(), "FAILED")
+    world.fail()
     assert world.state(update) == "ROLLING_FORWARD"
     assert world.end_killed() == [1]
     world.status(world.task_of(1, world.place()), "FAILED")
@@ -285,8 +288,21 @@ def test_without_rollback_it_has_failed() -> None:
     world.run()
     update = world.start(rollback_on_failure=False)
     world.end_killed()
-    world.status(*world.place(), "FAILED")
+    world.fail()
     assert world.states(update) == ["ROLLING_FORWARD", "FAILED"]
+
+
+def test_one_that_fails_leaves_no_instance_behind() -> None:
+    world = Updated()
+    world.run(instances=2)
+    update = world.start(instances=2, update_group_size=2, rollback_on_failure=False)
+    first, second = sorted(world.taken(Kill), key=lambda kill: kill.task_id)
+    world.status(world.engine.state.tasks[first.task_id], "KILLED")
+    world.fail()
+    assert world.state(update) == "ROLLING_FORWARD", "the other one is being killed, and must come back"
+    world.status(world.engine.state.tasks[second.task_id], "KILLED")
+    assert world.state(update) == "FAILED"
+    assert set(world.configs()) == {0, 1}
 
 
 def test_a_way_back_that_fails_too() -> None:
@@ -294,10 +310,10 @@ def test_a_way_back_that_fails_too() -> None:
     world.run()
     update = world.start()
     world.end_killed()
-    world.status(*world.place(), "FAILED")
+    world.fail()
     world.end_killed()  # there is nothing to kill: its successor waits
     world.pass_s(60)
-    world.status(*world.place(), "FAILED")
+    world.fail()
     assert world.states(update) == ["ROLLING_FORWARD", "ROLLING_BACK", "FAILED"]
     assert world.events(update)[-1] == (0, "ROLLBACK_FAILED")
 
@@ -538,7 +554,7 @@ def test_no_canary_may_fail(is_updated: bool) -> None:
 def test_what_a_job_promised_holds_up_kills() -> None:
     policy = SlaPolicy(count_sla_policy=CountSlaPolicy(19, 0))
     world = Updated(min_required_instances_for_sla_check=2)
-    config = {"tier": "preferred", "sla_policy": policy}
+    config: dict[str, Any] = {"tier": "preferred", "sla_policy": policy}
     world.engine.command(SetQuota("www", Resources(10**6, 10**6, 10**6), "root"), world.now)
     world.run(instances=20, **config)
     world.pass_s(1)

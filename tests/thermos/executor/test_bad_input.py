@@ -400,7 +400,9 @@ def test_a_check_that_misbehaves_ends_its_task_and_leaves_nothing(run: Make, com
 def test_without_a_port_called_health_nothing_is_asked(run: Make) -> None:
     made = run()
     made.launch(SLEEPER, ports={"http": 1}, health_check_config={"health_checker": {"http": {}}})
-    assert made.until("TASK_RUNNING")["message"] == "No health-check defined, task is assumed healthy."
+    status = made.until("TASK_RUNNING")
+    assert status["message"] == "No health-check defined, task is assumed healthy."
+    assert status["labels"] == {"labels": [{"key": "org.apache.aurora.executor.health", "value": "unchecked"}]}
     made.kill()
     made.until("TASK_KILLED")
 

@@ -109,6 +109,7 @@ def test_running_is_told_when_it_is_healthy(cluster: Mesos, framework: Scheduler
     task = Task(cluster, framework, process("web", serve), ports={"health": port})
     status = task.until("TASK_RUNNING")
     assert status["healthy"] is True
+    assert status["labels"] == {"labels": [{"key": "org.apache.aurora.executor.health", "value": "checked"}]}
     assert (task.sandbox / "sandbox/www/health").exists()
     framework.kill("t")
     task.until("TASK_KILLED")

@@ -1,0 +1,152 @@
+"""Updates on a real Mesos, with our executor, through the API: forward, back, over a kill -9, by pulses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.cluster import Cluster, cluster, job
+from tests.support.updates import settings
+from thermos.formats import assigned_task as wire
+from thermos.formats.aurora_api import (
+    JobUpdateDetails,
+    JobUpdateKey,
+    JobUpdateQuery,
+    JobUpdateRequest,
+    ResponseCode,
+)
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+#: Shell checks, so that RUNNING means healthy and nobody waits for a time to pass.
+CHECKED = (
+    '"health_check_config": {"initial_interval_secs": 0, "interval_secs": 0.2, "timeout_secs": 5, '
+    '"health_checker": {"shell": {"shell_command": "%s"}}}'
+)
+
+
+@pytest.fixture
+def own() -> Iterator[Cluster]:
+    """Nothing flaps: successors need not wait."""
+    with cluster(flags=("-flapping_task_threshold", "0s", "-initial_task_kill_retry_interval", "2s")) as made:
+        yield made
+
+
+def config(key: wire.JobKey, check: str = "true", priority: int = 0) -> wire.TaskConfig:
+    """Of a task whose health the command *check* tells."""
+    found = job(key, priority=priority).task_config
+    assert found is not None
+    assert found.executor_config is not None
+    data = (found.executor_config.data or "").replace('"health_check_config": {}', CHECKED % check)
+    assert check in data
+    return found._replace(executor_config=found.executor_config._replace(data=data))
+
+
+def create(own: Cluster, name: str, instances: int) -> wire.JobKey:
+    key = wire.JobKey("root", "test", name)
+    own.api.ok("createJob", description=job(key, instances)._replace(task_config=config(key)))
+    own.wait_running(key, instances)
+    return key
+
+
+def start(own: Cluster, key: wire.JobKey, instances: int, check: str = "true", **more: Any) -> JobUpdateKey:
+    asked = JobUpdateRequest(config(key, check, 7), instances, settings(**more), ())
+    response = own.api.ok("startJobUpdate", request=asked, message="go")
+    assert response.result is not None
+    assert response.result.start_job_update_result is not None
+    update = response.result.start_job_update_result.key
+    assert update is not None
+    return update
+
+
+def details(own: Cluster, update: JobUpdateKey) -> JobUpdateDetails:
+    response = own.api.ok("getJobUpdateDetails", key=None, query=JobUpdateQuery(key=update))
+    assert response.result is not None
+    assert response.result.get_job_update_details_result is not None
+    (found,) = response.result.get_job_update_details_result.details_list or ()
+    return found
+
+
+def states(own: Cluster, update: JobUpdateKey) -> list[str]:
+    return [str(event.status) for event in details(own, update).update_events or ()]
+
+
+def events(own: Cluster, update: JobUpdateKey) -> list[tuple[int | None, str]]:
+    found = details(own, update).instance_events or ()
+    return [(event.instance_id, str(event.action).removeprefix("INSTANCE_")) for event in found]
+
+
+def until_state(own: Cluster, update: JobUpdateKey, state: str) -> None:
+    own.wait(f"the update is {state}", lambda: states(own, update)[-1] == state, 90)
+
+
+def priorities(own: Cluster, key: wire.JobKey) -> dict[int | None, int | None]:
+    return {
+        task.assigned_task.instance_id: task.assigned_task.task.priority
+        for task in own.active(key)
+        if task.assigned_task is not None and task.assigned_task.task is not None
+    }
+
+
+def test_a_good_one_and_a_bad_one(own: Cluster) -> None:
+    key = create(own, "rolling", 2)
+    update = start(own, key, 2)
+    until_state(own, update, "ROLLED_FORWARD")
+    assert states(own, update) == ["ROLLING_FORWARD", "ROLLED_FORWARD"]
+    assert events(own, update) == [(0, "UPDATING"), (0, "UPDATED"), (1, "UPDATING"), (1, "UPDATED")]
+    assert priorities(own, key) == {0: 7, 1: 7}
+    assert not any(event.message for event in details(own, update).instance_events or ()), "RUNNING meant healthy"
+
+    bad = start(own, key, 2, "test ! -e /proc", max_failed_instances=0)
+    until_state(own, bad, "ROLLED_BACK")
+    assert states(own, bad) == ["ROLLING_FORWARD", "ROLLING_BACK", "ROLLED_BACK"]
+    assert events(own, bad) == [(0, "UPDATING"), (0, "UPDATE_FAILED"), (0, "ROLLING_BACK"), (0, "ROLLED_BACK")]
+    own.wait_running(key, 2)
+    (first, *_) = own.api.ok("getConfigSummary", job=key).result.config_summary_result.summary.groups  # type: ignore[union-attr]
+    assert first.config.executor_config == config(key, "true", 7).executor_config
+    own.api.ok("killTasks", job=key)
+
+
+def test_one_that_is_paused_and_resumed_over_a_kill(own: Cluster) -> None:
+    key = create(own, "paused", 2)
+    update = start(own, key, 2)
+    own.api.ok("pauseJobUpdate", key=update, message="hm")
+    own.scheduler.kill()
+    own.scheduler.start()
+    assert states(own, update) == ["ROLLING_FORWARD", "ROLL_FORWARD_PAUSED"]
+    refused = own.api.call("killTasks", job=key)
+    assert refused.response_code is ResponseCode.JOB_UPDATING_ERROR
+    own.wait("what was begun is finished", lambda: (0, "UPDATED") in events(own, update))
+    assert priorities(own, key) == {0: 7, 1: 0}
+    own.api.ok("resumeJobUpdate", key=update, message=None)
+    own.wait("the second one begins", lambda: (1, "UPDATING") in events(own, update))
+    own.scheduler.kill()
+    own.scheduler.start()
+    until_state(own, update, "ROLLED_FORWARD")
+    assert events(own, update) == [(0, "UPDATING"), (0, "UPDATED"), (1, "UPDATING"), (1, "UPDATED")]
+    own.wait_running(key, 2)
+    assert priorities(own, key) == {0: 7, 1: 7}
+    own.api.ok("killTasks", job=key)
+
+
+def test_one_that_goes_by_pulses(own: Cluster) -> None:
+    key = create(own, "pulsed", 2)
+    update = start(own, key, 2, block_if_no_pulses_after_ms=2000, min_wait_in_instance_running_ms=4000)
+    assert states(own, update) == ["ROLL_FORWARD_AWAITING_PULSE"]
+    (wait, *_) = details(own, update).waits or ()
+    assert wait.reason == "the update waits for a pulse of the service that watches it"
+    own.api.ok("pulseJobUpdate", key=update)
+    own.wait("it waits again", lambda: states(own, update).count("ROLL_FORWARD_AWAITING_PULSE") == 2)
+
+    def pulsed() -> bool:
+        own.api.ok("pulseJobUpdate", key=update)
+        return states(own, update)[-1] == "ROLLED_FORWARD"
+
+    own.wait("pulses carry it to its end", pulsed, 90)
+    found = own.api.ok("pulseJobUpdate", key=update).result
+    assert found is not None
+    assert found.pulse_job_update_result is not None
+    assert str(found.pulse_job_update_result.status) == "FINISHED"
+    own.api.ok("killTasks", job=key)
