@@ -38,6 +38,7 @@ from benchmarks import (
     status,
     store,
     thousands,
+    updates,
 )
 from benchmarks.harness import Bench, Row, Skipped
 
@@ -57,6 +58,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "store": store.measure,
     "placement": placement.measure,
     "maintenance": maintenance.measure,
+    "updates": updates.measure,
     "scheduler": scheduler.measure,
     "scheduler-mesos": scheduler_mesos.measure,
 }
