@@ -231,6 +231,36 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             _setting("history_max_per_job_threshold", int, "history_max_per_job", "… or when a job has more"),
             _setting("history_min_retention_threshold", duration, "history_min_retention_s", "… but not before this"),
         ),
+        "preemption": (
+            _setting(
+                "enable_preemptor", truth, "enable_preemptor", "tasks that matter less give way to those that wait"
+            ),
+            _setting("preemption_delay", duration, "preemption_delay_s", "… for so long"),
+            _setting(
+                "preemption_slot_search_initial_delay",
+                duration,
+                "preemption_slot_search_initial_delay_s",
+                "after a start, offers may come first",
+            ),
+            _setting(
+                "preemption_slot_search_interval",
+                duration,
+                "preemption_slot_search_interval_s",
+                "how often room is looked for, while any do",
+            ),
+            _setting(
+                "preemption_slot_hold_time",
+                duration,
+                "preemption_slot_hold_time_s",
+                "room that was made is waited for so long before more is",
+            ),
+            _setting(
+                "preemption_reservation_max_batch_size",
+                int,
+                "preemption_reservation_max_batch_size",
+                "for so many tasks of one group at a time",
+            ),
+        ),
         "cron": (
             _setting("cron_timezone", time_zone, "cron_timezone", "whose clock schedules mean, such as Europe/Berlin"),
             _setting("cron_run_missed", truth, "cron_run_missed", "a job of which runs were missed is run once, late"),

@@ -21,6 +21,7 @@ class Due(Enum):
     UPDATE = "update"  # about (job, update id): look at all of it
     UPDATE_INSTANCE = "update instance"  # about (job, update id, instance)
     PRUNE_UPDATES = "prune updates"
+    PREEMPT = "preempt"
     CRON = "cron"  # about a job: a run of it may begin; about none: look at the clock
     COORDINATOR = "coordinator"  # an SLA coordinator that does not answer, nor is said not to
     DRAIN = "drain"

@@ -45,6 +45,7 @@ from scheduler.core.jobs import Jobs
 from scheduler.core.maintenance import Maintenance
 from scheduler.core.offers import OfferBook
 from scheduler.core.parts import Part, Tools
+from scheduler.core.preempting import Preempting
 from scheduler.core.reconciling import Reconciling
 from scheduler.core.scheduling import Scheduling
 from scheduler.core.settings import Settings
@@ -56,7 +57,7 @@ from scheduler.states import TERMINAL, ScheduleStatus
 from thermos.formats.mesos_v1_scheduler import Offer, Status
 
 #: What looks after something of its own; see :mod:`scheduler.core.parts`.
-PARTS: Final[tuple[type[Part], ...]] = (Maintenance, SlaMetrics, CronJobs, Updating)
+PARTS: Final[tuple[type[Part], ...]] = (Maintenance, SlaMetrics, CronJobs, Updating, Preempting)
 #: A refusal for no time at all: the master may offer it again at once, in another shape.
 _NOT_REFUSED_S: Final = 0.0
 

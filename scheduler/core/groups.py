@@ -56,6 +56,10 @@ class Group:
         """Those that are to be tried next, oldest first: not more than one attempt may place."""
         return tuple(islice(self._tasks, self._batch))
 
+    def first(self, count: int) -> tuple[str, ...]:
+        """So many of them, oldest first."""
+        return tuple(islice(self._tasks, count))
+
     @property
     def pending(self) -> tuple[str, ...]:
         """All of them."""

@@ -64,6 +64,18 @@ class Room(NamedTuple):
             and need[6] <= self[6]
         )
 
+    def plus(self, more: Room) -> Room:
+        """The sum of both."""
+        return Room(
+            self[0] + more[0],
+            self[1] + more[1],
+            self[2] + more[2],
+            self[3] + more[3],
+            self[4] + more[4],
+            self[5] + more[5],
+            self[6] + more[6],
+        )
+
     def minus(self, need: Room) -> Room:
         """What is left when *need* is taken."""
         return Room(

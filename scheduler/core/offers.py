@@ -256,12 +256,26 @@ class OfferBook:
         self._reservations[agent_id] = (key, until_s)
         self._reserved_by.setdefault(key, {})[agent_id] = None
 
+    def reserved_agents(self, now_s: float) -> list[str]:
+        """Ids of agents that are reserved, for whomever, whether they offer anything or not."""
+        return [agent_id for agent_id, (_, until_s) in self._reservations.items() if until_s > now_s]
+
+    def release_agent(self, agent_id: str, key: Hashable) -> None:
+        """The agent is free again, if it was reserved for *key*."""
+        if self._reservations.get(agent_id, (None, 0.0))[0] == key:
+            self._release(agent_id)
+
     def release(self, key: Hashable) -> None:
         """Whatever was reserved for *key* is free again."""
         for agent_id in list(self._reserved_by.get(key, ())):
             self._release(agent_id)
 
     # -- sets of agents ------------------------------------------------------------------------------------------------
+
+    def offering(self, agent_id: str) -> Agent | None:
+        """The agent of that id, if we hold an offer of it."""
+        found = self._agents.get(agent_id)
+        return found if found is not None and found.offer is not None else None
 
     def agent(self, row: int) -> Agent:
         """The agent of that row."""

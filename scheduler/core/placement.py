@@ -48,7 +48,7 @@ class Result(NamedTuple):
     full: frozenset[tuple[str, str]] = frozenset()
 
 
-class _Limits:
+class Limits:
     """How many active tasks the job has per value of the attributes that it limits. Placements of this step count."""
 
     def __init__(self, config: Config, state: State, book: OfferBook) -> None:
@@ -98,7 +98,7 @@ class _Limits:
         return rows
 
 
-def _stages(config: Config, book: OfferBook, limits: _Limits, wall_ms: int) -> Iterator[int]:
+def _stages(config: Config, book: OfferBook, limits: Limits, wall_ms: int) -> Iterator[int]:
     """The agents with an offer; those that are left after each of the stages that do not ask for resources."""
     rows = book.open
     yield rows
@@ -130,7 +130,7 @@ def place(
     goes nowhere else.
     """
     need = needed(config, settings)
-    limits = _Limits(config, state, book)
+    limits = Limits(config, state, book)
     rows = 0
     for rows in _stages(config, book, limits, now.wall_ms):
         if not rows:
@@ -173,7 +173,7 @@ def place(
 
 
 def nearest(
-    config: Config, need: Room, book: OfferBook, limits: _Limits, settings: Settings, wall_ms: int
+    config: Config, need: Room, book: OfferBook, limits: Limits, settings: Settings, wall_ms: int
 ) -> tuple[Veto, ...]:
     """Why the agent that comes nearest does not take a task of *config*; empty where nothing is offered. Of agents that
     lack several kinds of resources some are compared, not all."""

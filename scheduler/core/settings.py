@@ -118,6 +118,14 @@ class Settings:
     sla_prod_metrics: frozenset[str] = SLA_METRICS
     sla_non_prod_metrics: frozenset[str] = frozenset()
 
+    # -- preemption
+    enable_preemptor: bool = True
+    preemption_delay_s: float = 180.0
+    preemption_slot_search_initial_delay_s: float = 180.0
+    preemption_slot_search_interval_s: float = 60.0
+    preemption_slot_hold_time_s: float = 300.0
+    preemption_reservation_max_batch_size: int = 5
+
     # -- cron
     cron_timezone: tzinfo = UTC
     #: Whether a job of which runs were missed is run once, late.
