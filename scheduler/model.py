@@ -17,7 +17,6 @@ from scheduler.states import ScheduleStatus
 from thermos.formats import assigned_task as wire
 from thermos.formats.assigned_task import TASK_CONFIG
 from thermos.formats.thrift_binary import encode_struct
-from thermos.mesos import HEALTH_CHECKED, HEALTH_UNCHECKED
 
 
 class JobKey(NamedTuple):
@@ -131,9 +130,9 @@ class Health:
     """What an executor says that the RUNNING of a task means; see ``docs/executor.md``."""
 
     #: Its health was checked, and it was healthy.
-    CHECKED: Final = HEALTH_CHECKED
+    CHECKED: Final = "checked"
     #: It was started: nothing checks its health.
-    UNCHECKED: Final = HEALTH_UNCHECKED
+    UNCHECKED: Final = "unchecked"
 
 
 class Task(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from scheduler.model import Config, Health, JobKey, Task, TaskEvent
 from scheduler.states import MOVES, TERMINAL, ScheduleStatus
 from thermos.formats.mesos_v1_scheduler import Status
-from thermos.mesos import HEALTH_LABEL, MesosTaskState, Reason
+from thermos.mesos import HEALTH_CHECKED, HEALTH_LABEL, HEALTH_UNCHECKED, MesosTaskState, Reason
 
 _S = ScheduleStatus
 _M = MesosTaskState
@@ -54,11 +54,13 @@ def from_mesos(state: MesosTaskState, is_partition_aware: bool) -> ScheduleStatu
     return _S.LOST if status is _S.PARTITIONED and not is_partition_aware else status
 
 
+_HEALTH: Final[Mapping[str | None, str]] = {HEALTH_CHECKED: Health.CHECKED, HEALTH_UNCHECKED: Health.UNCHECKED}
+
+
 def health_of(status: Status) -> str | None:
     """What the executor says there that RUNNING means, one of :class:`scheduler.model.Health`; None: nothing that we
     know. One who writes the label twice means the last."""
-    said = dict(status.labels).get(HEALTH_LABEL)
-    return said if said in (Health.CHECKED, Health.UNCHECKED) else None
+    return _HEALTH.get(dict(status.labels).get(HEALTH_LABEL))
 
 
 _READABLE: Final = {
