@@ -53,8 +53,6 @@ _SHOWN: Final = {ord(char): f"[U+{ord(char):04X}]" for char in _INVISIBLE}
 
 def visible(html: str) -> str:
     """*html* with what cannot be seen, or turns text around, shown as its number."""
-    if html.isascii() and "\0" not in html:  # most pages: told from a flag, and one search
-        return html
     return html.translate(_SHOWN) if any(char in html for char in _INVISIBLE) else html
 
 
