@@ -15,12 +15,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from scheduler.core import quota
-from scheduler.core.changes import Change, PutTask
+from scheduler.core.changes import Change, CronRun, DropCronRun, PutCronRun, PutTask
 from scheduler.core.commands import (
     AddInstances,
     Answer,
     Command,
     CreateJob,
+    DescheduleCronJob,
     DrainHosts,
     EndMaintenance,
     KillTasks,
@@ -28,7 +29,9 @@ from scheduler.core.commands import (
     RestartShards,
     ResumeJobUpdate,
     RollbackJobUpdate,
+    ScheduleCronJob,
     SetQuota,
+    StartCronJob,
     StartJobUpdate,
     StartMaintenance,
 )
@@ -48,6 +51,7 @@ from scheduler.core.events import (
     Update,
     Woke,
 )
+from scheduler.core.preemption import gives_way
 from scheduler.core.sla import required
 from scheduler.core.state import State
 from scheduler.core.update_queries import waits
@@ -63,6 +67,7 @@ from scheduler.store.backups import changes_of
 from tests.support.world import SETTINGS, job_of
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import (
+    CronCollisionPolicy,
     JobUpdateKey,
     JobUpdateRequest,
     JobUpdateSettings,
@@ -96,6 +101,11 @@ _SETTINGS: Final = replace(
     max_flapping_task_delay_s=10.0,
     flapping_task_threshold_s=5.0,
     max_schedule_penalty_s=10.0,
+    preemption_delay_s=10.0,
+    preemption_slot_search_initial_delay_s=10.0,
+    preemption_slot_search_interval_s=5.0,
+    preemption_slot_hold_time_s=30.0,
+    offer_reservation_duration_s=20.0,
     history_prune_threshold_s=600.0,
     history_min_retention_s=60.0,
     history_max_per_job=20,
@@ -137,6 +147,10 @@ class SimulatedCluster:
         self._unreachable: set[str] = set()
         #: Jobs as clients know them: wanted instances of services that nobody has killed.
         self.wanted: dict[JobKey, set[int]] = {}
+        #: Cron jobs' runs that were durable last.
+        self._runs: dict[JobKey, CronRun] = {}
+        self._started_by_hand: JobKey | None = None
+        self.preempted = 0
         self.deaths = 0
         #: Updates that went back, and were looked at.
         self._seen_back: set[tuple[JobKey, str]] = set()
@@ -203,6 +217,8 @@ class SimulatedCluster:
         changes: list[Change] = [change for one in decisions for change in one.changes]
         if changes and self._chance(0.01):
             self._die("before a commit")
+        self._check_cron(changes)
+        self._check_preempted(changes)
         for change in changes:
             self.durable.apply(change)
         self.engine.committed()
@@ -342,6 +358,42 @@ class SimulatedCluster:
         if not self.wanted[key]:
             del self.wanted[key]
 
+    def _fill(self) -> None:
+        """Services that take much: what matters more has to make room for itself."""
+        role = self._random.choice(["prod", "dev", "dev"])
+        key = JobKey(role, "prod", f"large{self._random.randrange(3)}")
+        had = self.durable.active_of(key)
+        priority = self._random.randrange(3)
+        sizes = (wire.Resource(num_cpus=3.0), wire.Resource(ram_mb=128), wire.Resource(disk_mb=64))
+        tier = "preferred" if role == "prod" else "preemptible"
+        answer = self.command(CreateJob(job_of(key, 2, resources=sizes, tier=tier, priority=priority), "ann"))
+        self.log.append(f"{self._at()} create {key} x2, large, priority {priority}: {answer}")
+        if (answer is not None and answer.code is ResponseCode.OK) or (
+            answer is None and not had and self.durable.active_of(key)
+        ):
+            self.wanted[key] = {0, 1}
+
+    def _schedule(self) -> None:
+        key = JobKey("dev", "prod", f"cron{self._random.randrange(3)}")
+        job = job_of(key, self._random.randrange(1, 3), is_service=False)._replace(
+            cron_schedule=self._random.choice(["* * * * *", "*/2 * * * *"]),
+            cron_collision_policy=self._random.choice(
+                [CronCollisionPolicy.KILL_EXISTING, CronCollisionPolicy.CANCEL_NEW]
+            ),
+        )
+        answer = self.command(ScheduleCronJob(job, "ann"))
+        self.log.append(f"{self._at()} schedule {key}: {answer}")
+
+    def _start_or_deschedule(self) -> None:
+        if self.durable.cron_jobs:
+            key = self._random.choice(sorted(self.durable.cron_jobs))
+            command: Command = DescheduleCronJob(key, "ann")
+            if self._random.random() < 0.7:
+                command = StartCronJob(key, "ann")
+            self._started_by_hand = key
+            self.log.append(f"{self._at()} {command}: {self.command(command)}")
+            self._started_by_hand = None
+
     def _restart(self) -> None:
         if self.wanted:
             key = self._random.choice(sorted(self.wanted))
@@ -463,11 +515,51 @@ class SimulatedCluster:
             self.simulation.happen(MaintenancePlanned(host, None))
 
     _happenings = (
+        _fill, _fill, _schedule, _start_or_deschedule,
         _create, _create, _create, _kill, _restart, _add, _cut_off, _come_back, _come_back, _crash_executor,
         _restart_scheduler, _reconnect, _drain, _end_maintenance, _plan, _update, _update, _update,
     )  # fmt: skip
 
     # -- what is promised ----------------------------------------------------------------------------------------------
+
+    def _check_cron(self, changes: list[Change]) -> None:
+        """A run begins with a time of its schedule, none of which came before, or when the former run has ended."""
+        began = Counter(
+            change.task.job
+            for change in changes
+            if isinstance(change, PutTask)
+            and len(change.task.events) == 1
+            and change.task.ancestor_id is None
+            and change.task.job.name.startswith("cron")
+            and change.task.instance == 0
+        )
+        moved = Counter[JobKey]()
+        for change in changes:
+            if isinstance(change, DropCronRun):
+                self._runs.pop(change.key, None)
+            elif isinstance(change, PutCronRun):
+                former = self._runs.get(change.key)
+                self._runs[change.key] = change.run
+                if former is not None:
+                    if change.run.at_ms < former.at_ms:
+                        raise Broken(f"the schedule of {change.key} goes back")
+                    moved[change.key] += change.run.at_ms > former.at_ms
+                    moved[change.key] += former.is_waiting and not change.run.is_waiting
+        for key, count in began.items():
+            if count > moved[key] + (key == self._started_by_hand):
+                raise Broken(f"{key} began {count} runs, and {moved[key]} were due")
+
+    def _check_preempted(self, changes: list[Change]) -> None:
+        """Whoever is preempted matters less than who it is for."""
+        for change in changes:
+            if not isinstance(change, PutTask) or change.task.status is not ScheduleStatus.PREEMPTING:
+                continue
+            victim = change.task
+            name = (victim.events[-1].message or "").removeprefix("Gives way to ")
+            strong = self.engine.state.active_of(JobKey(*name.split("/")))
+            if not any(gives_way(victim.config, one.config, _SETTINGS) for one in strong):
+                raise Broken(f"{victim.task_id} is preempted for {name}, which matters no more")
+            self.preempted += 1
 
     def _check_launch(self, launch: Launch) -> None:
         for task in launch.tasks:
@@ -607,7 +699,7 @@ class SimulatedCluster:
 
 
 #: Why a task may wait for good: the cluster is full, or each host has one of the job already.
-_NO_ROOM: Final = ("Insufficient", "Limit")
+_NO_ROOM: Final = ("Insufficient", "Limit", "Host is reserved")
 
 
 def _heard(event: SchedulerEvent) -> MesosEvent | None:
