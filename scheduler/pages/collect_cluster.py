@@ -10,7 +10,7 @@ from observer_static.context import MAX_PHRASE, MAX_SENTENCE, from_ms, shown
 from observer_static.pages import Link
 from scheduler.api.backend import View
 from scheduler.core.offers import room_of
-from scheduler.model import Config, Host, Mode, Resources, Task
+from scheduler.model import Config, Host, Resources, Task
 from scheduler.pages import paths
 from scheduler.pages.collect import (
     ROWS,
@@ -24,6 +24,7 @@ from scheduler.pages.collect import (
     paged,
     state_counts,
 )
+from scheduler.pages.collect_maintenance import MODES, SeenMaintenance, maintenance_view, seen_maintenance
 from scheduler.pages.pages import (
     AgentPage,
     AgentRow,
@@ -38,7 +39,8 @@ from thermos.formats.mesos_v1_scheduler import Offer
 
 #: Attributes of a host that are shown.
 MAX_ATTRIBUTES: Final = 50
-_MODES: Final = {Mode.SCHEDULED: "SCHEDULED", Mode.DRAINING: "DRAINING", Mode.DRAINED: "DRAINED"}
+#: Tasks that hold up the draining of an agent that are shown on its page.
+MAX_HELD: Final = 100
 
 
 # -- Agents ------------------------------------------------------------------------------------------------------------
@@ -88,7 +90,7 @@ def _agent_row(host: Host, tasks: int, offer: Offer | None) -> AgentRow:
             Labeled(name=shown(name), value=shown(", ".join(sorted(values)), MAX_PHRASE))
             for name, values in host.attributes[:MAX_ATTRIBUTES]
         ),
-        mode=_MODES.get(host.mode),
+        mode=MODES.get(host.mode),
         tasks=tasks,
         offered=amounts(fixed(offer)) if offer is not None else None,
     )
@@ -101,6 +103,7 @@ class SeenAgent(NamedTuple):
     host: Host
     offer: Offer | None
     tasks: tuple[Task, ...]
+    maintenance: SeenMaintenance | None
 
 
 def pick_agent(view: View, name: str) -> SeenAgent | None:
@@ -110,7 +113,7 @@ def pick_agent(view: View, name: str) -> SeenAgent | None:
         return None
     offer = next((offer for offer in view.offers if offer.agent_id == host.agent_id), None)
     tasks = view.state.on_agent(host.agent_id) if host.agent_id is not None else []
-    return SeenAgent(common(view), host, offer, tuple(tasks))
+    return SeenAgent(common(view), host, offer, tuple(tasks), seen_maintenance(view, host, MAX_HELD))
 
 
 def agent_page(picked: SeenAgent, query: Mapping[str, str], task_page_url: str) -> AgentPage:
@@ -125,6 +128,7 @@ def agent_page(picked: SeenAgent, query: Mapping[str, str], task_page_url: str) 
         cluster=seen.cluster,
         notices=seen.notices(),
         agent=_agent_row(picked.host, len(tasks), picked.offer),
+        maintenance=maintenance_view(picked.maintenance) if picked.maintenance is not None else None,
         states=state_counts(tasks),
         tasks=tuple(map(teller.row, rows)),
         paging=paging,

@@ -23,6 +23,7 @@ from scheduler.pages.collect import (
     reasons_of,
     state_counts,
 )
+from scheduler.pages.collect_cron import SeenCron, cron_view, seen_cron
 from scheduler.pages.collect_updates import MAX_CONFIGS, update_row
 from scheduler.pages.pages import ConfigView, EventRow, InstancePage, JobPage, TaskHistory
 from thermos.formats.aurora_api import JobConfiguration, JobUpdateDetails
@@ -42,6 +43,7 @@ class SeenJob(NamedTuple):
     tasks: tuple[Task, ...]
     cron: JobConfiguration | None
     reasons: Mapping[str, str]
+    schedule: SeenCron | None
     #: Of all jobs: which are this one's is not for the thread that owns the state to find out.
     updates: Mapping[tuple[JobKey, str], JobUpdateDetails]
 
@@ -52,7 +54,9 @@ def pick_job(view: View, job: JobKey) -> SeenJob | None:
     cron = view.state.cron_jobs.get(job)
     if not tasks and cron is None and not any(key == job for key, _ in view.state.updates):
         return None
-    return SeenJob(common(view), job, tasks, cron, reasons_of(view, tasks), dict(view.state.updates))
+    return SeenJob(
+        common(view), job, tasks, cron, reasons_of(view, tasks), seen_cron(view, job), dict(view.state.updates)
+    )
 
 
 # -- A job -------------------------------------------------------------------------------------------------------------
@@ -89,7 +93,7 @@ def job_page(picked: SeenJob, query: Mapping[str, str], task_page_url: str) -> J
         notices=seen.notices(),
         job=job_name(job),
         kind=kind_of(picked.cron, picked.tasks),
-        schedule=shown(picked.cron.cron_schedule or "") if picked.cron is not None else None,
+        cron=cron_view(picked.schedule, seen.wall_ms) if picked.schedule is not None else None,
         states=state_counts(active, lambda state: paths.with_query(path, {"state": state}), chosen),
         all_href=path,
         active=tuple(map(teller.row, active_rows)),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import Final, NamedTuple
 
 from observer_static.context import from_ms, shown
 from observer_static.pages import Link
 from scheduler.api.backend import View
+from scheduler.core.cron import next_run_ms
 from scheduler.core.queries import job_stats
 from scheduler.core.quota import Consumption, consumption
 from scheduler.model import Config, JobKey, Resources, Task, config_of
@@ -127,6 +129,7 @@ class SeenRole(NamedTuple):
     role: str
     jobs: Mapping[JobKey, tuple[Task, ...]]
     crons: Mapping[JobKey, JobConfiguration]
+    zone: tzinfo
     quota: Resources | None
     used: Consumption
 
@@ -139,7 +142,7 @@ def pick_role(view: View, role: str) -> SeenRole | None:
     quota = state.quotas.get(role)
     if not jobs and not crons and quota is None:
         return None
-    return SeenRole(common(view), role, jobs, crons, quota, consumption(state, role))
+    return SeenRole(common(view), role, jobs, crons, view.settings.cron_timezone, quota, consumption(state, role))
 
 
 def role_page(picked: SeenRole, environment: str | None, query: Mapping[str, str]) -> RolePage | None:
@@ -161,7 +164,7 @@ def role_page(picked: SeenRole, environment: str | None, query: Mapping[str, str
         environments=tuple(
             Link(text=shown(one), href=paths.role_path(role, one)) for one in sorted({key.environment for key in keys})
         ),
-        jobs=tuple(_job_row(key, picked.jobs.get(key, ()), picked.crons.get(key)) for key in rows),
+        jobs=tuple(_job_row(key, picked.jobs.get(key, ()), picked.crons.get(key), picked) for key in rows),
         paging=paging,
         pools=_pools(picked),
     )
@@ -181,11 +184,13 @@ def _pools(picked: SeenRole) -> tuple[PoolRow, ...]:
     )
 
 
-def _job_row(key: JobKey, tasks: tuple[Task, ...], cron: JobConfiguration | None) -> JobRow:
+def _job_row(key: JobKey, tasks: tuple[Task, ...], cron: JobConfiguration | None, picked: SeenRole) -> JobRow:
     active = [task for task in tasks if is_active(task)]
     return JobRow(
         job=job_name(key),
         kind=kind_of(cron, tasks),
+        schedule=shown(cron.cron_schedule or "") if cron is not None else None,
+        next_s=from_ms(next_run_ms(cron.cron_schedule, picked.seen.wall_ms, picked.zone)) if cron is not None else None,
         tier=shown(_config(tasks, cron).tier),
         states=state_counts(active),
         ended=len(tasks) - len(active),

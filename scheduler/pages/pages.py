@@ -94,11 +94,65 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CronView:
+    """When a cron job runs."""
+
+    schedule: str = field(metadata=doc("Its schedule, as crontab has it."))
+    zone: str = field(metadata=doc("The time zone in which the schedule is meant."))
+    next_s: tuple[float, ...] = field(metadata=doc("When it runs next; empty: never, or the schedule is none."))
+    collision: str = field(metadata=doc("What happens if the run before is not over, in words."))
+    is_waiting: bool = field(metadata=doc("Whether a run waits for the end of the one before."))
+    missed: int = field(metadata=doc("How many runs were missed, since nobody led or the clock was set."))
+    missed_s: float | None = field(metadata=doc("When the last of these was to be; None: none was missed."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CronRow:
+    """One cron job in the list of all."""
+
+    job: JobName = field(metadata=doc("Its name."))
+    cron: CronView = field(metadata=doc("When it runs."))
+    active: int = field(metadata=doc("How many of its tasks are active."))
+    instances: int = field(metadata=doc("How many instances a run has."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRow:
+    """A task on a host that is being drained."""
+
+    job: JobName = field(metadata=doc("Its job."))
+    instance: int = field(metadata=doc("Number of the instance."))
+    instance_href: str = field(metadata=doc("Page of the instance."))
+    state: str = field(metadata=doc("State."))
+    why: str = field(metadata=doc("Why it is still there, in words."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceView:
+    """The maintenance of one host."""
+
+    host: Link = field(metadata=doc("Host, and the agent's page."))
+    mode: str = field(metadata=doc("`SCHEDULED`, `DRAINING` or `DRAINED`."))
+    asked_s: float | None = field(
+        metadata=doc("When somebody wanted it drained; None: not known, or it is not drained.")
+    )
+    ends_s: float | None = field(metadata=doc("When all tasks go in any case; None: not known, or it is not drained."))
+    policy: str | None = field(
+        metadata=doc("What is promised to tasks without an SLA policy, in words; None: not known.")
+    )
+    tasks: int = field(metadata=doc("Active tasks on it."))
+    held: tuple[HeldRow, ...] = field(metadata=doc("Those that hold up its draining."))
+    held_left_out: int = field(metadata=doc("More of these that are not shown."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
     """One job in the list of a role's."""
 
     job: JobName = field(metadata=doc("Its name."))
     kind: str = field(metadata=doc("`service`, `batch` or `cron`."))
+    schedule: str | None = field(metadata=doc("When a cron job runs, as crontab has it; None: it is none."))
+    next_s: float | None = field(metadata=doc("When a cron job runs next; None: it is none, or never."))
     tier: str = field(metadata=doc("Tier of its newest configuration; empty: none is set."))
     states: tuple[StateCount, ...] = field(metadata=doc("Its active instances by state; empty: it has none."))
     ended: int = field(metadata=doc("Its tasks that are over and still remembered."))
@@ -305,7 +359,7 @@ class JobPage:
     notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
     job: JobName = field(metadata=doc("The job."))
     kind: str = field(metadata=doc("`service`, `batch` or `cron`."))
-    schedule: str | None = field(metadata=doc("When a cron job runs, as crontab has it; None: it is none."))
+    cron: CronView | None = field(metadata=doc("When a cron job runs; None: it is none."))
     states: tuple[StateCount, ...] = field(metadata=doc("Active instances by state."))
     all_href: str = field(metadata=doc("Page that shows instances in all states."))
     active: tuple[TaskRow, ...] = field(metadata=doc("Active tasks, by instance."))
@@ -372,6 +426,7 @@ class AgentPage:
     cluster: str = field(metadata=doc("Name of the cluster."))
     notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
     agent: AgentRow = field(metadata=doc("The agent."))
+    maintenance: MaintenanceView | None = field(metadata=doc("Its maintenance; None: there is none."))
     states: tuple[StateCount, ...] = field(metadata=doc("Its active tasks by state."))
     tasks: tuple[TaskRow, ...] = field(metadata=doc("Active tasks on it, by job and instance."))
     paging: Paging = field(metadata=doc("Which of the tasks these are."))
@@ -400,6 +455,28 @@ class PendingPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CronPage:
+    """All cron jobs."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    rows: tuple[CronRow, ...] = field(metadata=doc("Cron jobs, by name."))
+    paging: Paging = field(metadata=doc("Which of the jobs these are."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenancePage:
+    """All hosts that are to be maintained, and what holds that up."""
+
+    stamp: Stamp = field(metadata=doc("Who made the page, and when."))
+    cluster: str = field(metadata=doc("Name of the cluster."))
+    notices: tuple[Notice, ...] = field(metadata=doc("What keeps the scheduler from launching anything."))
+    rows: tuple[MaintenanceView, ...] = field(metadata=doc("Hosts: those that are drained now first, then by name."))
+    paging: Paging = field(metadata=doc("Which of the hosts these are."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MissingPage:
     """What was asked for is not there."""
 
@@ -420,5 +497,7 @@ Page: TypeAlias = (
     | AgentPage
     | OffersPage
     | PendingPage
+    | CronPage
+    | MaintenancePage
     | MissingPage
 )

@@ -14,6 +14,8 @@ ROLES: Final = "/scheduler"
 AGENTS: Final = "/cluster/agents"
 OFFERS: Final = "/cluster/offers"
 PENDING: Final = "/cluster/pending"
+CRON: Final = "/cluster/cron"
+MAINTENANCE: Final = "/cluster/maintenance"
 #: Stands between a job and an update's id: no instance has that name.
 UPDATE: Final = "update"
 

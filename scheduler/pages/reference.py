@@ -29,8 +29,10 @@ said there of times, sizes and texts.
 | --- | --- |
 | `RolesPage` | `/scheduler` |
 | `RolePage` | `/scheduler/ROLE`, `/scheduler/ROLE/ENVIRONMENT`; `?page=` |
-| `JobPage` | `/scheduler/ROLE/ENVIRONMENT/JOB`; `?state=`, and `?active=` and `?completed=` for more pages of these |
+| `JobPage` | `/scheduler/ROLE/ENVIRONMENT/JOB`; `?state=`, `?active=`, `?completed=`, `?updates=` |
 | `InstancePage` | `/scheduler/ROLE/ENVIRONMENT/JOB/INSTANCE`; `?page=` |
+| `UpdatePage` | `/scheduler/ROLE/ENVIRONMENT/JOB/update/ID`; `?page=` of its instances |
+| `CronPage`, `MaintenancePage` | `/cluster/cron`, `/cluster/maintenance`; `?page=` |
 | `PendingPage`, `AgentsPage`, `OffersPage` | `/cluster/pending`, `/cluster/agents`, `/cluster/offers`; `?page=` |
 | `AgentPage` | `/cluster/agents/HOST`; `?page=` |
 | `MissingPage` | whatever is not there below `/scheduler` and `/cluster`, with status 404 |

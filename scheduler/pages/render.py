@@ -27,6 +27,8 @@ TEMPLATES: Final[dict[type[Page], str]] = {
     pages.AgentPage: "agent.html",
     pages.OffersPage: "offers.html",
     pages.PendingPage: "pending.html",
+    pages.CronPage: "cron.html",
+    pages.MaintenancePage: "maintenance.html",
     pages.MissingPage: "missing.html",
 }
 _OURS: Final = Path(__file__).parent / "templates"
@@ -40,14 +42,15 @@ class Renderer:
     def __init__(self, templates: Path = _OURS) -> None:
         self._environment = DocumentedEnvironment(pages, templates, DIRECTORY)
         css = (DIRECTORY / "page.css").read_text("utf-8") + (templates / "scheduler.css").read_text("utf-8")
-        carried = assets(css, (DIRECTORY / "page.js").read_text("utf-8"), _SECTIONS)
+        js = (DIRECTORY / "page.js").read_text("utf-8") + (templates / "again.js").read_text("utf-8")
+        self._assets = {again: assets(css, js, _SECTIONS | ({"again"} if again else set())) for again in (False, True)}
         self._environment.filters |= {
             **FILTERS,
             **MARKS,
-            "policy": lambda page: carried.policy(),
-            "script": lambda page: carried.script,
+            "policy": self._policy,
+            "script": lambda page: self._assets[_is_shown_again(page)].script,
             "sentence": sentence,
-            "style": lambda page: carried.style,
+            "style": lambda page: self._assets[_is_shown_again(page)].style,
         }
         self._environment.globals = {
             "UNKNOWN": UNKNOWN,
@@ -55,9 +58,20 @@ class Renderer:
             "AGENTS": paths.AGENTS,
             "OFFERS": paths.OFFERS,
             "PENDING": paths.PENDING,
+            "CRON": paths.CRON,
+            "MAINTENANCE": paths.MAINTENANCE,
         }
         self._templates = {kind: self._environment.get_template(name) for kind, name in TEMPLATES.items()}
+
+    def _policy(self, page: Page) -> str:
+        again = _is_shown_again(page)
+        return self._assets[again].policy() + ("; connect-src 'self'" if again else "")
 
     def render(self, page: Page) -> str:
         """The HTML that shows *page*."""
         return visible(self._templates[type(page)].render(page=page))
+
+
+def _is_shown_again(page: Page) -> bool:
+    """Whether it shows itself anew, for which it has to ask us."""
+    return isinstance(page, pages.UpdatePage) and page.is_active

@@ -9,7 +9,15 @@ from observer_static.context import shown
 from observer_static.pages import Link
 from scheduler.api.options import Look, Shown
 from scheduler.model import JobKey
-from scheduler.pages import collect_cluster, collect_job, collect_roles, collect_updates, paths
+from scheduler.pages import (
+    collect_cluster,
+    collect_cron,
+    collect_job,
+    collect_maintenance,
+    collect_roles,
+    collect_updates,
+    paths,
+)
 from scheduler.pages.collect import common
 from scheduler.pages.pages import MissingPage, Page
 from scheduler.pages.render import Renderer
@@ -43,6 +51,12 @@ class Site:
                 page = collect_cluster.offers_page(look(collect_cluster.pick_offers), query)
             case ["cluster", "pending"]:
                 page = collect_cluster.pending_page(look(collect_cluster.pick_pending), query)
+            case ["cluster", "cron"]:
+                page = collect_cron.cron_page(look(collect_cron.pick_cron), query)
+            case ["cluster", "maintenance"]:
+                page = collect_maintenance.maintenance_page(
+                    look(lambda view: collect_maintenance.pick_maintenance(view, query))
+                )
             case ["scheduler", _, _, _, *rest] if len(rest) == 2 and rest[0] != paths.UPDATE:
                 page = _missing([], look)
             case ["scheduler", *names] if len(names) <= 5:

@@ -112,7 +112,8 @@ def test_a_cron_job_that_has_not_run_yet(world: World) -> None:
     assert [(row.job.name, row.kind, row.states) for row in ads.jobs if row.kind == "cron"] == [("nightly", "cron", ())]
     assert ads.pools[0].allowed is None
     page = job(world, CRON)
-    assert (page.kind, page.schedule, page.active, page.completed) == ("cron", "0 3 * * *", (), ())
+    assert page.cron is not None
+    assert (page.kind, page.cron.schedule, page.active, page.completed) == ("cron", "0 3 * * *", (), ())
     assert [(config.instances, config.count) for config in page.configs] == [("0-1", 2)]
 
 
@@ -154,7 +155,7 @@ def test_what_waits(world: World) -> None:
 
 def test_a_job(world: World) -> None:
     page = job(world, WEB)
-    assert (page.kind, page.schedule, counts(page.states)) == ("service", None, {"STARTING": 1, "RUNNING": 4})
+    assert (page.kind, page.cron, counts(page.states)) == ("service", None, {"STARTING": 1, "RUNNING": 4})
     assert [row.instance for row in page.active] == [0, 1, 2, 3, 4]
     row = page.active[2]
     assert (row.state, row.message, row.why) == ("STARTING", "Initializing sandbox.", None)

@@ -94,7 +94,7 @@ def test_a_template_names_documented_fields_and_filters_only(path: Path) -> None
         assert attribute.attr in DOCUMENTED | {"first"}, f"{path.name}:{attribute.lineno}: {attribute.attr}"
     assert not list(tree.find_all(nodes.Getitem)) and not list(tree.find_all(nodes.MarkSafe))
     used = {found.name for found in tree.find_all(nodes.Filter)}
-    assert used <= {*FILTERS, *MARKS, "policy", "script", "style", "sentence", "join", "length", "string"}
+    assert used <= {*FILTERS, *MARKS, "policy", "script", "style", "sentence", "first", "join", "length", "string"}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,15 @@ def test_a_page_may_run_nothing_but_its_own_script(renderer: Renderer) -> None:
     policy = html.split('http-equiv="Content-Security-Policy" content="')[1].split('"')[0].replace("&#39;", "'")
     assert policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy
     assert html.count("<script>") == 1 and html.count("<style>") == 1 and " style=" not in html
+
+
+def test_only_an_update_under_way_may_ask_for_itself_anew(renderer: Renderer) -> None:
+    active = sample(pages.UpdatePage)
+    over = dataclasses.replace(active, is_active=False)
+    assert "connect-src &#39;self&#39;" in renderer.render(active) and "fetch(location.href" in renderer.render(active)
+    for page in (over, sample(pages.JobPage)):
+        html = renderer.render(page)
+        assert "connect-src" not in html and "fetch(" not in html
 
 
 # -- Attacks -----------------------------------------------------------------------------------------------------------

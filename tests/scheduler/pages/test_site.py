@@ -55,6 +55,8 @@ def http(site: Site, backend: Paged) -> Client:
         ("/cluster/agents/host-7", "host-7 · west"),
         ("/cluster/offers", "Offers · west"),
         ("/cluster/pending", "Waiting · west"),
+        ("/cluster/cron", "Cron · west"),
+        ("/cluster/maintenance", "Maintenance · west"),
     ],
 )
 def test_pages(http: Client, path: str, title: str) -> None:
@@ -133,10 +135,10 @@ def test_a_page_is_packed_for_who_takes_that(http: Client) -> None:
 
 def test_an_empty_cluster(site: Site) -> None:
     backend = Paged(World())
-    for path in ("/scheduler", paths.AGENTS, paths.OFFERS, paths.PENDING):
+    for path in ("/scheduler", paths.AGENTS, paths.OFFERS, paths.PENDING, paths.CRON, paths.MAINTENANCE):
         shown = site(path, {}, backend.look)
         assert shown is not None and shown.status == 200
-        assert "no agent" in shown.html.lower() or "none yet" in shown.html or "Nothing" in shown.html
+        assert "no agent" in shown.html.lower() or "none yet" in shown.html or "No" in shown.html
 
 
 # -- where a task's page is --------------------------------------------------------------------------------------------
