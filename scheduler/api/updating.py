@@ -109,7 +109,7 @@ def _details(view: View, arguments: Arguments) -> Found:
     if query is None and key is None:
         raise Refused("name an update, by its key or by a query")
     asked = query if query is not None else JobUpdateQuery(key=key)
-    found = update_queries.details_of(view.state, asked, view.wall_ms, view.pending_reasons)
+    found = update_queries.details_of(view.state, asked, view.wall_ms, view.pending_reasons, view.settings)
     if query is not None:
         return done(result=Result(get_job_update_details_result=GetJobUpdateDetailsResult(details_list=found)))
     if not found:

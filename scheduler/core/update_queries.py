@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from scheduler.core import sla
+from scheduler.core.settings import Settings
 from scheduler.core.state import State
 from scheduler.core.update_history import state_of
 from scheduler.core.update_record import is_active, status_of
 from scheduler.core.update_run import Run
-from scheduler.core.updates import AWAITING_PULSE, PAUSED, back_filled, decide
+from scheduler.core.updates import AWAITING_PULSE, PAUSED, Step, back_filled, decide
 from scheduler.model import JobKey
 from scheduler.states import ScheduleStatus
 from thermos.formats import assigned_task as wire
@@ -64,7 +66,11 @@ def summaries(state: State, query: JobUpdateQuery) -> tuple[JobUpdateSummary, ..
 
 
 def details_of(
-    state: State, query: JobUpdateQuery, now_ms: int, pending: Mapping[str, str] = _NOTHING
+    state: State,
+    query: JobUpdateQuery,
+    now_ms: int,
+    pending: Mapping[str, str] = _NOTHING,
+    settings: Settings | None = None,
 ) -> tuple[JobUpdateDetails, ...]:
     """All about the updates that fit *query*, in that order; those that are not over with what they wait for.
     *pending*: task id → why it waits for an agent."""
@@ -77,19 +83,23 @@ def details_of(
             details = details._replace(update=update._replace(instructions=filled))
         if is_active(details) and update is not None and update.summary is not None and update.summary.key is not None:
             key = update.summary.key
-            waiting = waits(state, (_key_of(key.job), key.id or ""), now_ms, pending)
+            waiting = waits(state, (_key_of(key.job), key.id or ""), now_ms, pending, settings)
             details = details._replace(waits=tuple(InstanceWait(*one) for one in waiting) or None)
         found.append(details)
     return tuple(found)
 
 
 def waits(
-    state: State, key: tuple[JobKey, str], now_ms: int, pending: Mapping[str, str] = _NOTHING
+    state: State,
+    key: tuple[JobKey, str],
+    now_ms: int,
+    pending: Mapping[str, str] = _NOTHING,
+    settings: Settings | None = None,
 ) -> list[tuple[int, str]]:
     """What each instance of an update waits for that is under way or comes next, in words; in the order of work.
 
-    *key*: the job and the update's id; *now_ms*: wall time, now; *pending*: task id → why it waits for an agent. Empty
-    where the update is over, is not known, or waits for nothing.
+    *key*: the job and the update's id; *now_ms*: wall time, now; *pending*: task id → why it waits for an agent;
+    *settings*: needed to say why an SLA policy does not let an old task go. Empty where the update is over, is not known, or waits for nothing.
     """
     details = state.updates.get(key)
     if details is None or not is_active(details):
@@ -105,7 +115,12 @@ def waits(
         if work is None:
             continue
         task = run.task(state, instance)
-        reason = decide(run.target(instance), task, work.failures, run.rules, work.began_ms, now_ms).reason or ""
+        found_next = decide(run.target(instance), task, work.failures, run.rules, work.began_ms, now_ms)
+        reason = found_next.reason or ""
+        if found_next.step is Step.KILL and task is not None and run.settings.sla_aware and settings is not None:
+            promising = task._replace(config=run.policy_of(task))
+            verdict = sla.may_kill(promising, state, now_ms, settings)
+            reason = reason if verdict.is_allowed else f"its old task may not go yet: {verdict.reason}"
         if task is not None and task.status in (ScheduleStatus.PENDING, ScheduleStatus.THROTTLED):
             more = pending.get(task.task_id)
             reason = f"{reason}: {more}" if more else reason

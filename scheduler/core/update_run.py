@@ -46,15 +46,14 @@ ACTIONS: Final = {
 class Work:
     """An instance that is under way."""
 
-    __slots__ = ("began_ms", "failures", "not_before_s", "refusal", "refusals")
+    __slots__ = ("began_ms", "failures", "not_before_s", "refusals")
 
     def __init__(self, began_ms: int) -> None:
         self.began_ms = began_ms
         #: How often its task ended of itself.
         self.failures = 0
-        #: How often its old task was not allowed to go, why, and when to ask again (monotonic).
+        #: How often its old task was not allowed to go, and when to ask again (monotonic).
         self.refusals = 0
-        self.refusal = ""
         self.not_before_s = 0.0
 
 
@@ -84,8 +83,11 @@ class Run:
         order = work_order(self.initial, self.desired)
         strategy = strategy_of(self.settings)
         if self.is_back:
-            touched = {event.instance_id for event in events if event.action is _A.INSTANCE_UPDATING}
-            order = way_back(order, {instance for instance in touched if instance is not None})
+            forth = ACTIONS[False]
+            begun_forth = {event.instance_id for event in events if event.action is forth[0]}
+            ended_forth = {event.instance_id for event in events if event.action in forth[1:]}
+            # Those that were under way come first: they may have no task at all by now.
+            order = way_back(order, begun_forth - ended_forth) + way_back(order, begun_forth & ended_forth)
             strategy = strategy.mirrored(len(order))
         self.order = order
         self.strategy = strategy

@@ -302,6 +302,6 @@ def fits_in_place(old: Config, new: Config) -> bool:
     )
 
 
-def way_back(order: Iterable[int], touched: Collection[int]) -> list[int]:
+def way_back(order: Iterable[int], touched: Collection[int | None]) -> list[int]:
     """Those of *order* that were *touched*, the last one first: the order of going back."""
     return [instance for instance in reversed(list(order)) if instance in touched]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-from scheduler.core import quota, sla
+from scheduler.core import quota
 from scheduler.core.changes import AddInstanceEvent, AddUpdateEvent, PutUpdate
 from scheduler.core.commands import (
     AbortJobUpdate,
@@ -28,6 +28,7 @@ from scheduler.core.deadlines import Due
 from scheduler.core.parts import Part, Tools
 from scheduler.core.submission import Invalid
 from scheduler.core.update_history import prunable
+from scheduler.core.update_kills import Kills
 from scheduler.core.update_record import status_of
 from scheduler.core.update_request import UNCHANGED, checked_request, difference, instructions_of
 from scheduler.core.update_run import ACTIONS, Run, Work
@@ -41,7 +42,6 @@ from scheduler.core.updates import (
     Step,
     blocked,
     decide,
-    fits_in_place,
     moving,
     paused,
 )
@@ -85,7 +85,7 @@ class Updating(Part):
         self._runs: dict[JobKey, Run] = {}
         #: When each update that wants pulses was last given one, monotonic.
         self._pulsed_s: dict[tuple[JobKey, str], float] = {}
-        self._standings: tuple[int, sla.Standings] | None = None
+        self._kills = Kills(tools, self._runs)
         #: Instances of updates whose tasks changed, by job: looked at when all that changed is known.
         self._changed: dict[JobKey, dict[int, None]] = {}
         self.counts.update({f"update_transition_{status.name}": 0 for status in _U})
@@ -99,7 +99,7 @@ class Updating(Part):
     def resume(self) -> None:
         self._runs.clear()
         self._changed.clear()
-        self._standings = None
+        self._kills.forget()
         now_s = self.tools.draft.now.mono_s
         for job, update_id in self._state.active_updates.items():
             self._load(job, update_id)
@@ -416,19 +416,16 @@ class Updating(Part):
                 run.created(self.tools.tasks.create(target, instance))
             elif found.step is Step.KILL:
                 assert task is not None
-                if run.status not in MOVING or not self._may_kill(run, work, task) or not self._kill(run, task):
+                if run.status not in MOVING or not self._kills.may(run, work, task) or not self._kills.kill(run, task):
                     return
             elif found.step is Step.LOOK_AGAIN:
-                self._look_at(run, instance, found.after_ms / 1000)
+                self._kills.look_at(run, instance, found.after_ms / 1000)
                 return
             elif found.step is Step.WAIT:
                 return
             else:
                 self._end(run, instance, found.step is Step.DONE, found.reason)
                 return
-
-    def _look_at(self, run: Run, instance: int, after_s: float) -> None:
-        self.tools.deadlines.set(Due.UPDATE_INSTANCE, (*run.about, instance), self.tools.draft.now.mono_s + after_s)
 
     def _end(self, run: Run, instance: int, is_done: bool, message: str | None) -> None:
         del run.working[instance]
@@ -439,66 +436,6 @@ class Updating(Part):
             run.failed += 1
         elif instance in run.canaries:
             run.canaries_done_ms = self.tools.draft.now.wall_ms
-
-    def _kill(self, run: Run, task: Task) -> bool:
-        """End the old task; whether that could be."""
-        settings = self.tools.settings
-        target = run.target(task.instance)
-        is_place_kept = settings.enable_update_affinity and target is not None and fits_in_place(task.config, target)
-        if is_place_kept and task.agent_id is not None:
-            until_s = self.tools.draft.now.mono_s + settings.update_affinity_reservation_hold_time_s
-            self.tools.offers.reserve(task.agent_id, (run.job, task.instance), until_s)
-        if self._standings is not None:
-            self._standings[1].left(task)
-        words = f"Killed for job update {run.update_id}"
-        return self.tools.tasks.move(task.task_id, ScheduleStatus.KILLING, words)
-
-    # -- SLA -----------------------------------------------------------------------------------------------------------
-
-    def _may_kill(self, run: Run, work: Work, task: Task) -> bool:
-        """Whether the job's promises allow that *task* goes now; where not, it is asked again later."""
-        if not run.settings.sla_aware or task.agent_id is None:
-            return True
-        now = self.tools.draft.now
-        if work.not_before_s > now.mono_s:
-            self._look_at(run, task.instance, work.not_before_s - now.mono_s)
-            return False
-        if self._standings is None or self._standings[0] != now.wall_ms:
-            self._standings = (now.wall_ms, sla.Standings(self._state, now.wall_ms))
-        promising = task._replace(config=run.policy_of(task))
-        settings = self.tools.settings
-        verdict = sla.may_kill(promising, self._state, now.wall_ms, settings, standings=self._standings[1])
-        if verdict.is_allowed:
-            return True
-        work.refusal = verdict.reason
-        if verdict.coordinator is not None:
-            self.tools.coordinators.ask(task, verdict.coordinator, self._coordinator_said, self._is_to_be_killed)
-        else:
-            self._ask_later(run, work, task.instance)
-        return False
-
-    def _ask_later(self, run: Run, work: Work, instance: int) -> None:
-        settings = self.tools.settings
-        longest_s = settings.sla_aware_kill_retry_max_delay_s
-        delay_s = min(longest_s, settings.sla_aware_kill_retry_min_delay_s * 2 ** min(work.refusals, 16))
-        work.refusals += 1
-        work.not_before_s = self.tools.draft.now.mono_s + delay_s
-        self._look_at(run, instance, delay_s)
-
-    def _is_to_be_killed(self, task: Task) -> bool:
-        run = self._runs.get(task.job)
-        if run is None or run.status not in MOVING or task.instance not in run.working:
-            return False
-        return task.status is not ScheduleStatus.KILLING and task.config != run.target(task.instance)
-
-    def _coordinator_said(self, task: Task, is_allowed: bool) -> None:
-        if not self._is_to_be_killed(task):
-            return
-        run = self._runs[task.job]
-        if is_allowed:
-            self._kill(run, task)
-        else:
-            self._ask_later(run, run.working[task.instance], task.instance)
 
     # -- history -------------------------------------------------------------------------------------------------------
 

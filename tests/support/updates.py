@@ -110,7 +110,9 @@ class Updated(World):
         ]
 
     def waits(self, update_id: str) -> list[tuple[int, str]]:
-        return waits(self.engine.state, (JOB, update_id), self.now.wall_ms, self.engine.pending_reasons())
+        return waits(
+            self.engine.state, (JOB, update_id), self.now.wall_ms, self.engine.pending_reasons(), self.settings
+        )
 
     def configs(self, job: JobKey = JOB) -> dict[int, int]:
         """Instance → priority of its task, which says whether it is old (0) or new (7)."""

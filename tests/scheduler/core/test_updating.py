@@ -305,6 +305,27 @@ def test_one_that_fails_leaves_no_instance_behind() -> None:
     assert set(world.configs()) == {0, 1}
 
 
+def test_who_is_under_way_goes_back_first() -> None:
+    """Its old task is being killed, and nobody else would start it again."""
+    world = Updated()
+    world.run(instances=4)
+    update = world.start(instances=4, update_group_size=2)
+    kills = {kill.task_id: kill for kill in world.taken(Kill)}
+    first, second = (world.task_of(instance) for instance in (0, 1))
+    assert set(kills) == {first.task_id, second.task_id}
+    world.status(second, "KILLED")
+    world.healthy(*world.place())
+    assert world.end_killed() == [2]
+    world.fail()
+    assert world.state(update) == "ROLLING_BACK"
+    assert world.events(update)[-2:] == [(0, "ROLLING_BACK"), (2, "ROLLING_BACK")]
+    world.status(first, "KILLED")
+    assert 0 in world.configs()
+    world.roll(update)
+    assert world.state(update) == "ROLLED_BACK"
+    assert set(world.configs().values()) == {0}
+
+
 def test_a_way_back_that_fails_too() -> None:
     world = Updated()
     world.run()
@@ -560,7 +581,9 @@ def test_what_a_job_promised_holds_up_kills() -> None:
     world.pass_s(1)
     update = world.start(instances=20, config=config, sla_aware=True, update_group_size=5)
     assert world.end_killed() == [0], "19 have to run"
-    assert world.waits(update)[1][1].startswith("its old task is to be killed")
+    assert world.waits(update)[1][1] == (
+        "its old task may not go yet: of 20 active tasks, 18 others have run for 0 s, and 19 have to"
+    )
     world.healthy(*world.place())
     assert world.end_killed() == []
     world.pass_s(61)
