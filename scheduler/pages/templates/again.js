@@ -32,16 +32,17 @@ const show = (page) => {
   const texts = parts.map((e) => e.outerHTML);
   const now = state(page);
   isOver = !page.getElementById("again");
-  if (isOver || parts.length != last.length) main.replaceChildren(...(isOver ? [line] : []), ...parts);
-  else parts.forEach((e, i) => e.id == "again" || texts[i] == last[i] || put(main.children[i], e));
+  if (isOver || parts.length != last.length) {
+    const [head, ...rest] = parts.filter((e) => e.id != "again");
+    main.replaceChildren(head, line, ...rest);
+  } else parts.forEach((e, i) => e.id == "again" || texts[i] == last[i] || put(main.children[i], e));
   last = texts;
   put(d.querySelector("header p"), page.querySelector("header p"));
   d.title = page.title;
   if (isOver) {
     said.textContent = "Over: " + now + ".";
     line.replaceChildren(said);
-  }
-  else if (failed || now != shown) said.textContent = "Now: " + now + ". " + WORDS;
+  } else if (failed || now != shown) said.textContent = "Now: " + now + ". " + WORDS;
   failed = false;
   shown = now;
   // How long ago things were is told by who hears this.

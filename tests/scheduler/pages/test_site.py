@@ -11,9 +11,9 @@ from werkzeug.wrappers import Response
 from scheduler.api.app import create_app
 from scheduler.api.backend import Leader
 from scheduler.api.options import ApiOptions
-from scheduler.core.changes import PutTask
+from scheduler.core.changes import PutCronJob, PutHost, PutMaintenance, PutTask, PutUpdate
 from scheduler.main import build_parser
-from scheduler.model import Config, JobKey, Task, TaskEvent, config_of
+from scheduler.model import Config, Host, JobKey, Mode, Task, TaskEvent, config_of
 from scheduler.options import OptionsInvalid, options_of
 from scheduler.pages import paths
 from scheduler.pages.site import Site
@@ -22,6 +22,24 @@ from tests.observer_static.test_page_attacks import ADDRESS, PAYLOADS, Structure
 from tests.support.paged import Paged, busy_world, updated_world
 from tests.support.world import World, task_config
 from thermos.formats import assigned_task as wire
+from thermos.formats.assigned_task import CoordinatorSlaPolicy, SlaPolicy
+from thermos.formats.aurora_api import (
+    HostMaintenanceRequest,
+    InstanceTaskConfig,
+    JobConfiguration,
+    JobInstanceUpdateEvent,
+    JobUpdate,
+    JobUpdateAction,
+    JobUpdateDetails,
+    JobUpdateEvent,
+    JobUpdateInstructions,
+    JobUpdateKey,
+    JobUpdateSettings,
+    JobUpdateState,
+    JobUpdateStatus,
+    JobUpdateSummary,
+    Range,
+)
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +224,21 @@ def hostile(text: str) -> Paged:
         task_id=f"{text}2", status=ScheduleStatus.FAILED, events=(*events, TaskEvent(3, ScheduleStatus.FAILED, text))
     )
     world.engine.state.apply(PutTask(over))
+    update_id = JobUpdateKey(wire.JobKey(*key), named(text))
+    status = JobUpdateStatus.ROLLING_FORWARD
+    details = JobUpdateDetails(
+        JobUpdate(
+            JobUpdateSummary(update_id, text, JobUpdateState(status), (wire.Metadata(text, text),)),
+            JobUpdateInstructions(None, InstanceTaskConfig(config.wire, (Range(0, 1),)), JobUpdateSettings()),
+        ),
+        (JobUpdateEvent(status, 1, text, text),),
+        (JobInstanceUpdateEvent(0, 1, JobUpdateAction.INSTANCE_UPDATING, text),),
+    )
+    world.engine.state.apply(PutUpdate(key, named(text), details))
+    world.engine.state.apply(PutCronJob(key, JobConfiguration(cron_schedule=text, task_config=config.wire)))
+    promised = SlaPolicy(coordinator_sla_policy=CoordinatorSlaPolicy(text))
+    world.engine.state.apply(PutHost(Host(text, text, (), Mode.DRAINING)))
+    world.engine.state.apply(PutMaintenance(HostMaintenanceRequest(text, promised, 600, world.now.wall_ms)))
     return Paged(world)
 
 
@@ -219,9 +252,10 @@ def test_whatever_somebody_writes_stays_text(site: Site, payload: str) -> None:
     def pages(text: str) -> list[str]:
         look, name = hostile(text).look, named(text)
         asked = ["/scheduler", *("/scheduler" + f"/{name}" * count for count in (1, 2, 3))]
-        asked += [f"{asked[-1]}/0", f"/scheduler/{name}/nothing"]
+        asked += [f"{asked[-1]}/0", f"{asked[-1]}/update/{name}", "/cluster/cron", "/cluster/maintenance"]
+        asked += [f"/scheduler/{name}/nothing"]
         found = [site(path, {}, look) for path in asked]
-        assert [shown.status for shown in found if shown is not None] == [200, 200, 200, 200, 200, 404]
+        assert [shown.status for shown in found if shown is not None] == [*[200] * 8, 404]
         return [shown.html for shown in found if shown is not None]
 
     for attacked, harmless in zip(pages(payload), pages("harmless"), strict=True):
