@@ -1,4 +1,4 @@
-"""Which old tasks an update may end, and when: as the job's SLA policy allows. Their places are kept for the new ones."""
+"""Which old tasks an update may end, and when: as SLA policies allow. Their places are kept for the new ones."""
 
 from __future__ import annotations
 

@@ -99,7 +99,8 @@ def waits(
     """What each instance of an update waits for that is under way or comes next, in words; in the order of work.
 
     *key*: the job and the update's id; *now_ms*: wall time, now; *pending*: task id → why it waits for an agent;
-    *settings*: needed to say why an SLA policy does not let an old task go. Empty where the update is over, is not known, or waits for nothing.
+    *settings*: needed to say why an SLA policy does not let an old task go. Empty where the update is over, is not
+    known, or waits for nothing.
     """
     details = state.updates.get(key)
     if details is None or not is_active(details):

@@ -8,13 +8,13 @@ import pytest
 
 from scheduler.core.changes import PutUpdate
 from scheduler.core.commands import SetQuota
-from scheduler.core.events import Kill
+from scheduler.core.events import AskCoordinator, CoordinatorAnswered, Kill
 from scheduler.core.updates import CANARIES_DONE
 from scheduler.model import Health, Resources
 from scheduler.states import ScheduleStatus
 from tests.support.updates import HEALTHY, Updated, batch, batches, only
 from tests.support.world import JOB
-from thermos.formats.assigned_task import CountSlaPolicy, Resource, SlaPolicy
+from thermos.formats.assigned_task import CoordinatorSlaPolicy, CountSlaPolicy, Resource, SlaPolicy
 from thermos.formats.aurora_api import ResponseCode
 from thermos.mesos import HEALTH_LABEL
 
@@ -588,6 +588,30 @@ def test_what_a_job_promised_holds_up_kills() -> None:
     assert world.end_killed() == []
     world.pass_s(61)
     assert len(world.end_killed()) == 1
+
+
+def test_a_coordinator_is_asked() -> None:
+    policy = SlaPolicy(coordinator_sla_policy=CoordinatorSlaPolicy("http://sla", "go"))
+    config: dict[str, Any] = {"tier": "preferred", "sla_policy": policy}
+    world = Updated()
+    world.engine.command(SetQuota("www", Resources(10**6, 10**6, 10**6), "root"), world.now)
+    world.run(instances=2)
+    update = world.start(instances=2, config=config, sla_aware=True, update_group_size=2)
+    (asked,) = world.taken(AskCoordinator)
+    assert (asked.url, asked.task.instance) == ("http://sla", 0), "one question at a time"
+    world.handle(CoordinatorAnswered(asked.number, True, None))
+    assert world.task_of(0).status is ScheduleStatus.KILLING
+    (second,) = world.taken(AskCoordinator)
+    world.handle(CoordinatorAnswered(second.number, False, None))
+    assert world.task_of(1).status is ScheduleStatus.RUNNING
+    world.pass_s(59)
+    assert world.taken(AskCoordinator) == []
+    world.pass_s(2)
+    (third,) = world.taken(AskCoordinator)
+    assert third.task.instance == 1
+    world.client("pause", update)
+    world.handle(CoordinatorAnswered(third.number, True, None))
+    assert world.task_of(1).status is ScheduleStatus.RUNNING, "paused, nothing is killed"
 
 
 def test_a_place_is_kept() -> None:
