@@ -52,7 +52,7 @@ from scheduler.core.events import (
     Woke,
 )
 from scheduler.core.preemption import gives_way
-from scheduler.core.sla import required
+from scheduler.core.sla import NO_PROMISE, required
 from scheduler.core.state import State
 from scheduler.core.update_queries import waits
 from scheduler.core.update_record import is_active, status_of
@@ -582,7 +582,10 @@ class SimulatedCluster:
             if why.startswith("Mesos says"):
                 self.drains["by Mesos"] += 1
                 continue
-            if self._is_plain_drain or "not waited for" in why:
+            request = self.durable.maintenance.get(task.host or "")
+            # A scheduler that begins anew goes on with a plain drain as with any other.
+            is_plain = request is not None and request.default_sla_policy == NO_PROMISE
+            if self._is_plain_drain or is_plain or "not waited for" in why:
                 continue
             self.drains["by policy"] += 1
             active = self.durable.active_of(task.job)
