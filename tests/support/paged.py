@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from scheduler.api.backend import View
-from scheduler.core.changes import PutCronJob, PutHost, PutQuota
+from scheduler.core.changes import PutCronJob, PutHost, PutMaintenance, PutQuota
 from scheduler.model import Host, JobKey, Mode, Resources
 from tests.support.engine_backend import EngineBackend
 from tests.support.updates import Updated
 from tests.support.world import JOB, World, job_of, offer
 from thermos.formats import assigned_task as wire
+from thermos.formats.aurora_api import HostMaintenanceRequest
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ def busy_world() -> World:
         cluster_name="west",
         allowed_container_types=frozenset({"MESOS", "DOCKER"}),
         max_tasks_per_job=5000,
+        min_required_instances_for_sla_check=3,
     )
     state = world.engine.state
     state.apply(PutQuota("www", Resources(6000, 4096, 2048)))
@@ -98,6 +100,10 @@ def busy_world() -> World:
     world.pass_s(6)
     world.offers(*(offer(number, attributes=(("rack", f"r{number}"),)) for number in (3, 4, 8)))
     world.pass_s(10)
+    # One host is drained, as far as what is promised to the job allows it.
+    promised = wire.SlaPolicy(count_sla_policy=wire.CountSlaPolicy(5, 1800))
+    state.apply(PutHost(state.hosts["host-1"]._replace(mode=Mode.DRAINING)))
+    state.apply(PutMaintenance(HostMaintenanceRequest("host-1", promised, 3600, world.now.wall_ms - 120_000)))
     return world
 
 
