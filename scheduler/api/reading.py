@@ -47,12 +47,19 @@ def _role_summary(view: View, arguments: Arguments) -> Found:
 
 
 def _job_summary(view: View, arguments: Arguments) -> Found:
-    summaries = queries.job_summaries(
-        view.state,
-        arguments["role"],
-        lambda job: cron.next_run_ms(job.cron_schedule, view.wall_ms, view.settings.cron_timezone),
-    )
-    return done(result=Result(job_summary_result=JobSummaryResult(summaries)))
+    summaries = queries.job_summaries(view.state, arguments["role"])
+    now_ms, zone = view.wall_ms, view.settings.cron_timezone
+
+    def with_next_runs() -> Answer:
+        found = tuple(
+            one._replace(next_cron_run_ms=cron.next_run_ms(one.job.cron_schedule, now_ms, zone))
+            if one.job is not None and one.job.cron_schedule
+            else one
+            for one in summaries
+        )
+        return done(result=Result(job_summary_result=JobSummaryResult(found)))
+
+    return with_next_runs
 
 
 def _tasks(view: View, arguments: Arguments, *, is_without_config: bool = False) -> Found:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from cronsim import CronSim
@@ -69,6 +70,7 @@ class Schedule(NamedTuple):
     weekdays: frozenset[int]
 
 
+@lru_cache(maxsize=10_000)
 def parse(text: str) -> Schedule:
     """The schedule that *text* describes. Raises ScheduleInvalid with all problems, each with its field."""
     given = text.upper().split()
