@@ -13,7 +13,7 @@ from scheduler.api.app import ApiOptions, create_app
 from scheduler.states import ScheduleStatus
 from scheduler.wire import thrift
 from scheduler.wire.thrift import Protocol
-from tests.support.engine_backend import EngineBackend, job
+from tests.support.engine_backend import NOW_MS, EngineBackend, job
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import (
     InstanceKey,
@@ -162,11 +162,26 @@ def test_what_else_is_read(api: Api) -> None:
     assert len(reasons.get_pending_reason_result.reasons or ()) == 2
 
 
-def test_a_method_that_is_missing_says_so(api: Api) -> None:
-    answer = api.call("startJobUpdate")
-    assert answer.response_code is ResponseCode.ERROR
-    (detail,) = answer.details or ()
-    assert "job updates" in (detail.message or "")
+def test_a_cron_job_is_scheduled_and_its_next_run_is_told(api: Api) -> None:
+    made = job()
+    assert made.task_config is not None
+    batch = made._replace(task_config=made.task_config._replace(is_service=False), cron_schedule="0 0 * * *")
+    assert api.call("replaceCronTemplate", config=batch).response_code is ResponseCode.INVALID_REQUEST
+    wrong = api.call("scheduleCronJob", description=batch._replace(cron_schedule="0 0 * * 7"))
+    assert wrong.response_code is ResponseCode.INVALID_REQUEST
+    assert "day of week: 7 is not within 0-6" in ((wrong.details or ())[0].message or "")
+    for method, arguments in (
+        ("scheduleCronJob", {"description": batch}), ("replaceCronTemplate", {"config": batch}),
+        ("startCronJob", {"job": made.key}),
+    ):  # fmt: skip
+        assert api.call(method, **arguments).response_code is ResponseCode.OK
+    result = api.call("getJobSummary", role="www").result
+    assert result is not None and result.job_summary_result is not None
+    (summary,) = result.job_summary_result.summaries or ()
+    assert summary.next_cron_run_ms == (NOW_MS // 86_400_000 + 1) * 86_400_000
+    assert summary.stats is not None and summary.stats.pending_task_count == 1
+    assert api.call("descheduleCronJob", job=made.key).response_code is ResponseCode.OK
+    assert api.call("startCronJob", job=made.key).response_code is ResponseCode.INVALID_REQUEST
 
 
 # -- HTTP --------------------------------------------------------------------------------------------------------------
