@@ -104,8 +104,13 @@ def test_a_good_one_and_a_bad_one(own: Cluster) -> None:
     assert states(own, bad) == ["ROLLING_FORWARD", "ROLLING_BACK", "ROLLED_BACK"]
     assert events(own, bad) == [(0, "UPDATING"), (0, "UPDATE_FAILED"), (0, "ROLLING_BACK"), (0, "ROLLED_BACK")]
     own.wait_running(key, 2)
-    (first, *_) = own.api.ok("getConfigSummary", job=key).result.config_summary_result.summary.groups  # type: ignore[union-attr]
-    assert first.config.executor_config == config(key, "true", 7).executor_config
+    result = own.api.ok("getConfigSummary", job=key).result
+    assert result is not None
+    assert result.config_summary_result is not None
+    assert result.config_summary_result.summary is not None
+    (group,) = result.config_summary_result.summary.groups or ()
+    assert group.config is not None
+    assert group.config.executor_config == config(key, "true", 7).executor_config, "exactly what was"
     own.api.ok("killTasks", job=key)
 
 
