@@ -83,10 +83,17 @@ def update_settings(job: Job, instances: Sequence[int] | None) -> api.JobUpdateS
         rollback_on_failure=update.rollback_on_failure,
         update_only_these_instances=_ranges(instances) if instances else None,
         wait_for_batch_completion=waits,
-        block_if_no_pulses_after_ms=None if update.pulse_interval_secs is None else update.pulse_interval_secs * 1000,
+        block_if_no_pulses_after_ms=_ms(update.pulse_interval_secs),
         sla_aware=update.sla_aware,
         update_strategy=strategy,
+        progress_deadline_ms=_ms(update.progress_deadline_secs),
+        canary_count=update.canary_count,
+        canary_promote_after_ms=_ms(update.canary_promote_after_secs),
     )
+
+
+def _ms(seconds: int | None) -> int | None:
+    return None if seconds is None else seconds * 1000
 
 
 def _watch_secs(job: Job) -> int:

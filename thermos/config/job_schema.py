@@ -105,6 +105,28 @@ class UpdateConfig:
     update_strategy: QueueUpdateStrategy | BatchUpdateStrategy | VariableBatchUpdateStrategy | None = field(
         default=None, metadata=about("How instances are grouped; then `batch_size` stays at its default.")
     )
+    progress_deadline_secs: int | None = field(
+        default=None,
+        metadata=about(
+            "Longest time an instance may take; then it counts as failed. Not in Aurora.", unit="seconds", at_least=1
+        ),
+    )
+    canary_count: int | None = field(
+        default=None,
+        metadata=about(
+            "Instances that are updated first, alone; then the update waits. Not in Aurora.",
+            unit="instances",
+            at_least=1,
+        ),
+    )
+    canary_promote_after_secs: int | None = field(
+        default=None,
+        metadata=about(
+            "How long the canaries run until the update goes on by itself; not set: until resumed. Not in Aurora.",
+            unit="seconds",
+            at_least=1,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

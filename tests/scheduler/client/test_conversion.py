@@ -212,6 +212,11 @@ def test_strategies_that_the_original_client_dies_of() -> None:
     queue = update_settings(job(update_config=UpdateConfig(update_strategy=QueueUpdateStrategy(3))), None)
     assert (queue.update_group_size, queue.wait_for_batch_completion) == (3, False)
     assert queue.update_strategy == api.JobUpdateStrategy(queue_strategy=api.QueueJobUpdateStrategy(3))
+    canaries = UpdateConfig(canary_count=2, canary_promote_after_secs=60, progress_deadline_secs=300)
+    settings = update_settings(job(update_config=canaries), None)
+    assert (settings.canary_count, settings.canary_promote_after_ms) == (2, 60_000)
+    assert settings.progress_deadline_ms == 300_000
+    assert update_settings(job(), None).canary_count is None
     several = update_settings(
         job(update_config=UpdateConfig(update_strategy=VariableBatchUpdateStrategy((1, 4)))), None
     )
