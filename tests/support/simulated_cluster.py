@@ -219,10 +219,11 @@ class SimulatedCluster:
             self._die("before a commit")
         self._check_cron(changes)
         self._check_preempted(changes)
+        going = self._let_go(changes)
         for change in changes:
             self.durable.apply(change)
         self.engine.committed()
-        self._check_drains(changes)
+        self._check_drains(going)
         if changes and self._chance(0.01):
             self._die("after a commit")
         for one in decisions:
@@ -569,13 +570,15 @@ class SimulatedCluster:
             if self.durable.hosts[task.host or ""].mode in (Mode.DRAINING, Mode.DRAINED):
                 raise Broken(f"{task.task_id} is launched on {task.host}, which is drained")
 
-    def _check_drains(self, changes: list[Change]) -> None:
+    def _let_go(self, changes: list[Change]) -> list[Task]:
+        """Tasks that come into DRAINING with *changes*, which are not made yet."""
+        draining = ScheduleStatus.DRAINING
+        going = [change.task for change in changes if isinstance(change, PutTask) and change.task.status is draining]
+        known = self.durable.tasks
+        return [task for task in going if task.task_id not in known or known[task.task_id].status is not draining]
+
+    def _check_drains(self, going: list[Task]) -> None:
         """Whoever lets a task go leaves as many running as the policy says, until the drain's time is over."""
-        going = [
-            change.task
-            for change in changes
-            if isinstance(change, PutTask) and change.task.status is ScheduleStatus.DRAINING
-        ]
         self.drains["drained"] += len(going)
         for task in going:
             why = task.events[-1].message or ""
