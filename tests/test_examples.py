@@ -32,7 +32,7 @@ ENDING: Final = {
     "log-shipper.thermos": [("chatty", "request 6-500: answered")],
     "parallel-crunch.toml": [("merge", "500000500000")],
 }
-SERVICES: Final = ("service-with-sidecar.thermos", "web-service.aurora")
+SERVICES: Final = ("service-with-sidecar.thermos", "web-service.aurora", "hello.aurora")
 
 
 def configurations() -> set[str]:
@@ -116,6 +116,17 @@ def test_rotated_logs_stay_within_their_bounds_and_the_shipper_follows_them(tmp_
     text = shipped.read_text()
     assert text.startswith("request 1-1:")
     assert "\nrequest 5-" in text  # two rotations later
+
+
+def test_an_instance_says_hello(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        run("hello.aurora", tmp_path), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True
+    ) as running:
+        try:
+            wait_until(lambda: "hello from instance 0, example" in log(tmp_path, "hello"), running)
+        finally:
+            subprocess.run(command("kill", "example", root=tmp_path), timeout=LIMIT_S, capture_output=True)
+            assert running.wait(LIMIT_S) == ExitCode.TASK_KILLED
 
 
 def test_the_service_runs_until_it_is_killed_and_says_goodbye(tmp_path: Path) -> None:
