@@ -155,3 +155,37 @@ def test_one_that_goes_by_pulses(own: Cluster) -> None:
     assert found.pulse_job_update_result is not None
     assert str(found.pulse_job_update_result.status) == "FINISHED"
     own.api.ok("killTasks", job=key)
+
+
+def killed_after_every_event(own: Cluster, update: JobUpdateKey, end: str) -> int:
+    """kill -9 of the scheduler whenever another event is known, until *end*; how often that was."""
+    kills, known = 0, 0
+
+    def is_news() -> bool:
+        found = details(own, update)
+        return len((*(found.update_events or ()), *(found.instance_events or ()))) > known
+
+    while True:
+        own.wait("another event", is_news, 90)
+        if states(own, update)[-1] == end:
+            return kills
+        known = len(states(own, update)) + len(events(own, update))
+        own.scheduler.kill()
+        own.scheduler.start()
+        kills += 1
+
+
+def test_a_kill_between_every_two_events_changes_neither_the_way_nor_the_end(own: Cluster) -> None:
+    key = create(own, "killed", 2)
+    update = start(own, key, 2)
+    assert killed_after_every_event(own, update, "ROLLED_FORWARD") >= 2  # of what one decision brings, once
+    assert states(own, update) == ["ROLLING_FORWARD", "ROLLED_FORWARD"]
+    assert events(own, update) == [(0, "UPDATING"), (0, "UPDATED"), (1, "UPDATING"), (1, "UPDATED")]
+    assert priorities(own, key) == {0: 7, 1: 7}
+
+    bad = start(own, key, 2, "test ! -e /proc", max_failed_instances=0)
+    assert killed_after_every_event(own, bad, "ROLLED_BACK") >= 2
+    assert states(own, bad) == ["ROLLING_FORWARD", "ROLLING_BACK", "ROLLED_BACK"]
+    assert events(own, bad) == [(0, "UPDATING"), (0, "UPDATE_FAILED"), (0, "ROLLING_BACK"), (0, "ROLLED_BACK")]
+    own.wait_running(key, 2)
+    own.api.ok("killTasks", job=key)
