@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,3 +192,88 @@ def test_a_kill_between_every_two_events_changes_neither_the_way_nor_the_end(own
     assert events(own, bad) == [(0, "UPDATING"), (0, "UPDATE_FAILED"), (0, "ROLLING_BACK"), (0, "ROLLED_BACK")]
     own.wait_running(key, 2)
     own.api.ok("killTasks", job=key)
+
+
+#: The least that is an executor: it says RUNNING at once, knows nothing of health, and ends when it is told to.
+PLAIN = """\
+#!{python}
+import base64, http.client, json, os, time, uuid
+
+path, _, address = os.environ["MESOS_SLAVE_PID"].partition("@")
+IDS = {{
+    "executor_id": {{"value": os.environ["MESOS_EXECUTOR_ID"]}},
+    "framework_id": {{"value": os.environ["MESOS_FRAMEWORK_ID"]}},
+}}
+
+
+def post(call):
+    connection = http.client.HTTPConnection(address, timeout=600)
+    headers = {{"Content-Type": "application/json", "Accept": "application/json"}}
+    connection.request("POST", f"/{{path}}/api/v1/executor", json.dumps({{**IDS, **call}}), headers)
+    return connection.getresponse()
+
+
+def tell(task_id, state):
+    status = {{
+        "task_id": task_id, "executor_id": IDS["executor_id"], "state": state, "source": "SOURCE_EXECUTOR",
+        "uuid": base64.b64encode(uuid.uuid4().bytes).decode(), "timestamp": time.time(),
+    }}
+    post({{"type": "UPDATE", "update": {{"status": status}}}}).read()
+
+
+stream = post({{"type": "SUBSCRIBE", "subscribe": {{}}}})
+is_over = False
+while True:
+    event = json.loads(stream.read(int(stream.readline())))
+    if event["type"] == "LAUNCH":
+        tell(event["launch"]["task"]["task_id"], "TASK_RUNNING")
+    elif event["type"] == "KILL":
+        tell(event["kill"]["task_id"], "TASK_KILLED")
+        is_over = True
+    elif event["type"] == "SHUTDOWN" or (event["type"] == "ACKNOWLEDGED" and is_over):
+        break
+"""
+
+
+def test_a_mixed_set_of_executors(tmp_path: Path) -> None:
+    """From an executor that says nothing of health to ours, which does; and back, where RUNNING proves nothing."""
+    program = tmp_path / "plain_executor"
+    program.write_text(PLAIN.format(python=sys.executable))
+    program.chmod(0o755)
+    tmp_path.chmod(0o755)
+    described = tmp_path / "executors.json"
+    amounts = [
+        {"name": name, "type": "SCALAR", "scalar": {"value": value}} for name, value in (("cpus", 0.01), ("mem", 32))
+    ]
+    executor = {"name": "plain", "command": {"value": str(program), "shell": "true"}, "resources": amounts}
+    described.write_text(json.dumps([{"executor": executor, "task_prefix": "plain-"}]))
+    flags = ("-flapping_task_threshold", "0s", "-initial_task_kill_retry_interval", "2s",
+             "-custom_executor_config", str(described))  # fmt: skip
+    with cluster(flags=flags) as own:
+        key = wire.JobKey("root", "test", "mixed")
+        plain = config(key)._replace(executor_config=wire.ExecutorConfig("plain", "{}"))
+        own.api.ok("createJob", description=job(key, 2)._replace(task_config=plain))
+        own.wait_running(key, 2)
+
+        update = start(own, key, 2)
+        until_state(own, update, "ROLLED_FORWARD")
+        assert events(own, update) == [(0, "UPDATING"), (0, "UPDATED"), (1, "UPDATING"), (1, "UPDATED")]
+        assert not any(event.message for event in details(own, update).instance_events or ()), (
+            "ours says RUNNING is healthy"
+        )
+
+        asked = JobUpdateRequest(plain, 2, settings(), ())
+        result = own.api.ok("startJobUpdate", request=asked, message="back").result
+        assert result is not None
+        assert result.start_job_update_result is not None
+        back = result.start_job_update_result.key
+        assert back is not None
+
+        def reasons() -> str:
+            return " ".join(wait.reason or "" for wait in details(own, back).waits or ())
+
+        own.wait("why it waits", lambda: "does not say that RUNNING means healthy" in reasons())
+        assert events(own, back) == [(0, "UPDATING")]
+        own.api.ok("abortJobUpdate", key=back, message=None)
+        own.api.ok("killTasks", job=key)
+        own.wait("all are over", lambda: not own.active(key))
