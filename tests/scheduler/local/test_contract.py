@@ -586,6 +586,7 @@ def test_a_kill_before_the_executor_is_there(framework: Scheduler, tmp_path: Pat
     gate = tmp_path / "gate"
     line = f"until [ -e {gate} ]; do sleep 0.05; done; exec {sys.executable} {EXECUTOR}"
     framework.launch("t", line, environ={"MINI_CONTROL": secrets.token_hex(8), "PYTHONPATH": PROJECT})
+    until(lambda: executors_of(framework), "its process is being started: a kill before that leaves no executor at all")
     framework.kill("t")
     status = framework.wait_for("t", "TASK_KILLED")
     reason = "REASON_TASK_KILLED_DURING_LAUNCH"
@@ -593,7 +594,8 @@ def test_a_kill_before_the_executor_is_there(framework: Scheduler, tmp_path: Pat
     gate.touch()
     until(lambda: not executors_of(framework), "the executor is shut down as soon as it is there")
     heard = [path / "heard" for path in framework.cluster.sandboxes() if framework.framework_id in path.parts]
-    assert '["shutdown"]' in heard[0].read_text() and "launchTask" not in heard[0].read_text()
+    until(lambda: '["shutdown"]' in heard[0].read_text(), "it heard that")
+    assert "launchTask" not in heard[0].read_text()
 
 
 def executors_of(framework: Scheduler) -> list[Any]:
