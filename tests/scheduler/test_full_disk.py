@@ -71,9 +71,12 @@ def test_it_goes_on_by_itself_when_there_is_room(small_disk: Path) -> None:
         key = wire.JobKey("root", "test", "patient")
 
         def code() -> ResponseCode | None:
-            return made.api.call("createJob", description=job(key, instances=50)).response_code
+            # More than any agent has: that it is taken is what counts, not fifty executors.
+            huge = (wire.Resource(num_cpus=1000.0), wire.Resource(ram_mb=16), wire.Resource(disk_mb=16))
+            return made.api.call("createJob", description=job(key, instances=50, resources=huge)).response_code
 
         assert code() is ResponseCode.ERROR_TRANSIENT
         filler.unlink()
         made.wait("it takes the job", lambda: code() is not ResponseCode.ERROR_TRANSIENT)
-        made.wait("some of it run", lambda: "RUNNING" in made.states(key))
+        assert made.states(key) == ["PENDING"] * 50
+        made.wait_running(made.create("after"))
