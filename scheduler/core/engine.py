@@ -244,11 +244,9 @@ class Engine:
         target = lifecycle.from_mesos(status.state, self.settings.is_partition_aware)
         self.counts[f"updates_{status.state.name}"] += 1
         task = self.state.tasks.get(status.task_id)
-        if task is None or (task.status in TERMINAL and target not in TERMINAL):
-            if lifecycle.zombie_kill(target):
-                self.tasks.kill_unknown(status.task_id, status.agent_id)
-        elif task.agent_id is None:
-            # Pending here, and Mesos has it: it was launched, and that was taken back. It must not run twice.
+        is_over = task is not None and task.status in TERMINAL and target not in TERMINAL
+        # Without an agent it is pending here, and Mesos has it: it was launched, and that was taken back.
+        if task is None or is_over or task.agent_id is None:
             if lifecycle.zombie_kill(target):
                 self.tasks.kill_unknown(status.task_id, status.agent_id)
         else:

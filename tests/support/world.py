@@ -6,7 +6,6 @@ Time is whatever the test says. What a test does to the engine goes through ``ha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -19,7 +18,6 @@ from scheduler.core.events import Action, Elected, Event, Launch, Now, Offers, S
 from scheduler.core.settings import ExecutorSettings, Settings
 from scheduler.core.state import State
 from scheduler.model import JobKey, Resources, Task
-from scheduler.states import ScheduleStatus
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import JobConfiguration
 from thermos.formats.mesos_v1_scheduler import Amount, Offer, Ports, Range, Status
@@ -181,10 +179,3 @@ class World:
     def launched(self) -> list[Task]:
         """What was launched since the last look."""
         return [task for launch in self.taken(Launch) for task in launch.tasks]
-
-
-def with_status(world: World, status: ScheduleStatus) -> list[Task]:
-    return world.engine.state.with_status([status])
-
-
-__all__ = ["EXECUTOR", "JOB", "SETTINGS", "Callable", "World", "job_of", "offer", "task_config", "with_status"]
