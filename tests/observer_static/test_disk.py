@@ -18,6 +18,7 @@ import pytest
 
 from observer_static import walker
 from observer_static.disk import Agent, Collector, Disk, Walk
+from tests.leaks import children
 from tests.support.box import IS_ROOT, until
 
 pytestmark = pytest.mark.process
@@ -210,7 +211,7 @@ def test_directories_that_change_meanwhile(tmp_path: Path) -> None:
 
 
 def child_pid(made: Collector[str]) -> int:
-    [pid] = [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    [pid] = [pid for pid in children() if b"walker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert made.is_busy
     return pid
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tests.support.invariants import violations
 from tests.support.lab import Lab, process, task
-from tests.support.nursery import PATIENCE_S, Nursery, children, descendants, nursery, time_limit
+from tests.support.nursery import PATIENCE_S, Nursery, children, nursery, time_limit
 from thermos.host import proc
 from thermos.states import TaskState
 
@@ -155,7 +155,7 @@ def _play(chance: random.Random, world: World, lab: Lab, place: Nursery, deeds: 
         deed = chance.choices(
             ["runner", "coordinator", "command", "all", "SIGUSR1", "SIGUSR2"], [30, 20, 15, 20, 4, 2]
         )[0]
-        _do(chance, deed, runner, bystanders, deeds)
+        _do(chance, deed, place, runner, bystanders, deeds)
         if deed in ("runner", "all"):
             place.wait_end(runner, "a killed runner")
             _let_pass(place, chance.choice([0.0, 0.0, 0.1]), None)
@@ -179,12 +179,12 @@ def _let_pass(place: Nursery, seconds: float, runner: int | None) -> None:
     place.wait_for(lambda: time.monotonic() >= until or runner in place.ended, "time to pass")
 
 
-def _do(chance: random.Random, deed: str, runner: int, bystanders: list[int], deeds: list[str]) -> None:
+def _do(chance: random.Random, deed: str, place: Nursery, runner: int, bystanders: list[int], deeds: list[str]) -> None:
     if deed.startswith("SIG"):
         victims, signum = [runner], signal.Signals[deed]
     else:
         signum = signal.SIGKILL
-        below = [pid for pid in descendants(os.getpid()) if pid not in bystanders]
+        below = [pid for pid in place.below() if pid not in bystanders]
         coordinators = [pid for pid in below if pid != runner and _is_coordinator(pid)]
         # Shells, not what they wait for: a shell whose child was killed exits 137, which is a failure of its own.
         commands = [pid for coordinator in coordinators for pid in children(coordinator)]

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections import deque
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import h11
@@ -41,6 +42,18 @@ def answer(status: int, body: bytes = b"", more: bytes = b"") -> bytes:
 STREAM: Final = HEAD + chunk(SUBSCRIBED)
 
 
+@dataclass(frozen=True)
+class Stream:
+    """A connection that was subscribed on; nothing is said on it between its answer's first byte and its last."""
+
+    connection: socket.socket
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def send(self, data: bytes) -> None:
+        with self.lock:
+            self.connection.sendall(data)
+
+
 class FakeAgent:
     """Listens in a thread; what SUBSCRIBE and other calls are answered with next is in two queues.
 
@@ -54,7 +67,7 @@ class FakeAgent:
         self.requests: list[tuple[dict[str, str], dict[str, Any]]] = []
         self.connections = 0
         self._context = context
-        self._streams: list[socket.socket] = []
+        self._streams: list[Stream] = []
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._is_closed = False
@@ -75,11 +88,11 @@ class FakeAgent:
 
     def say(self, *events: dict[str, Any]) -> None:
         """Send these events on the newest stream."""
-        self._streams[-1].sendall(chunk(*events))
+        self._streams[-1].send(chunk(*events))
 
     def send(self, data: bytes) -> None:
         """Send these bytes on the newest stream."""
-        self._streams[-1].sendall(data)
+        self._streams[-1].send(data)
 
     def hang_up(self) -> None:
         """Close every connection; listen on."""
@@ -155,10 +168,12 @@ class FakeAgent:
                 is_subscribe = call["type"] == "SUBSCRIBE"
                 queue, otherwise = (self.to_subscribe, STREAM) if is_subscribe else (self.to_calls, ACCEPTED)
                 reply = queue.popleft() if queue else otherwise
-                if is_subscribe:
-                    self._streams.append(connection)
-                self.requests.append((headers, call))
-                connection.sendall(reply if isinstance(reply, bytes) else reply[0])
+                stream = Stream(connection)
+                with stream.lock:  # whoever sees the request may speak at once: after the answer
+                    if is_subscribe:
+                        self._streams.append(stream)
+                    self.requests.append((headers, call))
+                    connection.sendall(reply if isinstance(reply, bytes) else reply[0])
                 if isinstance(reply, tuple):
                     return
                 # h11 did not see our answer: the next request comes to a new state of it.

@@ -97,11 +97,16 @@ class Nursery:
     def left(self) -> list[int]:
         """Everything below us that was not there before and lives, zombies not counted."""
         self.reap()
-        return [pid for pid in descendants(os.getpid()) if pid not in self._before and state_of(pid) not in "ZX?"]
+        return [pid for pid in self.below() if state_of(pid) not in "ZX?"]
+
+    def below(self) -> list[int]:
+        """Everything below us, zombies too, but for what was there before and what that has started since."""
+        found = [pid for pid in children(os.getpid()) if pid not in self._before]
+        return found + [pid for child in found for pid in descendants(child)]
 
     def close(self) -> None:
         """End everything that is left, and reap it."""
-        while left := [pid for pid in descendants(os.getpid()) if pid not in self._before]:
+        while left := self.below():
             for pid in left:
                 try:
                     os.kill(pid, signal.SIGKILL)

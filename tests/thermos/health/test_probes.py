@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.leaks import children
 from tests.support.box import IS_ROOT, NOBODY, until, with_words
 from thermos.health.probes import HttpProbe, Probe, Result, TcpProbe
 from thermos.health.shell import MAX_OUTPUT_BYTES, ShellProbe
@@ -152,6 +153,7 @@ def test_a_flood_of_output_is_cut_and_does_not_hold_the_check_up(tmp_path: Path)
 def test_a_cancelled_check_dies_and_tells_nobody(tmp_path: Path) -> None:
     word = f"cancel-{os.getpid()}-{time.monotonic_ns()}"
     found: list[Result] = []
+    before = children()
     with Loop() as loop:
         cancel = shell(f"exec -a {word} sleep 600", tmp_path, timeout_s=600.0).start(loop, found.append)
         until(lambda: with_words(word), "the check runs")
@@ -159,7 +161,7 @@ def test_a_cancelled_check_dies_and_tells_nobody(tmp_path: Path) -> None:
 
         def is_gone() -> bool:
             loop.step(0.01)
-            return not with_words(word) and not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
+            return not with_words(word) and children().keys() <= before.keys()
 
         until(is_gone, "the check is gone and reaped")
     assert found == []
