@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from scheduler.api.app import create_app
 from scheduler.api.backend import Leader, View
 from scheduler.api.options import ApiOptions
-from scheduler.api.security import Security, parsed
+from scheduler.api.security import read_shiro
 from scheduler.api.server import Server
 from scheduler.core.commands import Answer, Command, refused
 from scheduler.core.engine import Engine
@@ -30,7 +30,7 @@ from scheduler.mesos.connection import Credential, MasterConnection
 from scheduler.mesos.election import Election, ElectionEvent, Endpoint, Lost, digest_auth
 from scheduler.mesos.finder import finder_of
 from scheduler.mesos.task_info import accept_of
-from scheduler.options import Options, OptionsInvalid
+from scheduler.options import Options
 from scheduler.pages.site import Site
 from scheduler.program import Ended, Mesos, Program
 from scheduler.sla_coordinator import SlaCoordinators
@@ -139,11 +139,12 @@ class Service:
         """Serve, wait to lead, lead; gives the exit code when that is over."""
         options = self.options
         credential_of(options)  # a file that cannot be used is said before anything is begun
+        api = self._api_options()
         store = open_store(options["store"], options["backup_dir"])
         with contextlib.ExitStack() as stack:
             stack.callback(store.close)
             tls = (options["tls_cert"], options["tls_key"]) if options["tls_cert"] else None
-            self._server = Server(create_app(self, self._api_options()), options["ip"], options["http_port"], tls)
+            self._server = Server(create_app(self, api), options["ip"], options["http_port"], tls)
             stack.callback(self._server.close)
             self._server.start()
             log.info("listening on %s", self.url)
@@ -285,17 +286,7 @@ class Service:
         return ApiOptions(
             cluster_name=options.settings.cluster_name,
             stats_url_prefix=options["stats_url_prefix"],
-            security=_security(path) if path is not None else None,
+            security=read_shiro(path) if path is not None else None,
             is_auth_required_for_reads=options["require_auth_for_reads"],
             pages=Site(options["task_page_url"]),
         )
-
-
-def _security(path: str) -> Security:
-    """Users and what they may do. Raises OptionsInvalid, SecurityError."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return parsed(file.read(), path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OptionsInvalid([f"shiro_ini_path {path} cannot be read: {reason}"]) from None

@@ -35,7 +35,7 @@ _METHODS: Final = frozenset(name.lower() for name in METHODS)
 class SecurityError(ThermosError):
     """The file cannot be used; says all that is wrong with it, by line."""
 
-    exit_code = ExitCode.USAGE
+    exit_code = ExitCode.DAMAGED  # 3, as for every configuration that cannot be used
 
 
 class Permission(NamedTuple):

@@ -25,8 +25,3 @@ def _due(tasks_of_job: Sequence[Task], settings: Settings) -> Iterator[tuple[int
 def prunable(tasks_of_job: Sequence[Task], now_ms: int, settings: Settings) -> list[str]:
     """Ids of the job's tasks that may be forgotten now, oldest end first. Give it all tasks of the job."""
     return [task_id for due_ms, task_id in _due(tasks_of_job, settings) if due_ms <= now_ms]
-
-
-def next_prune_ms(tasks_of_job: Sequence[Task], settings: Settings) -> int | None:
-    """When the first of the job's tasks may be forgotten, wall time, which may be past; None: none is over."""
-    return min((due_ms for due_ms, _ in _due(tasks_of_job, settings)), default=None)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from scheduler.core.settings import Settings
 from scheduler.model import Task
-from scheduler.states import TRANSIENT
 
 
 class Schedule(NamedTuple):
@@ -87,17 +86,3 @@ def kill_retry_s(retries: int, settings: Settings) -> float:
     to the time after which the task is LOST (``KillRetry.java``)."""
     longest = settings.transient_task_state_timeout_s
     return min(longest, settings.initial_task_kill_retry_interval_s * 2.0 ** min(retries, 64))
-
-
-def stuck_at_ms(task: Task, settings: Settings) -> int | None:
-    """When *task* has waited too long for somebody else, wall time; None: it waits for nobody. (STARTING does not: a
-    slow start is its executor's to judge.)"""
-    if task.status not in TRANSIENT:
-        return None
-    return task.changed_at_ms + ceil(settings.transient_task_state_timeout_s * 1000)
-
-
-def is_stuck(task: Task, now_ms: int, settings: Settings) -> bool:
-    """Whether *task* has waited too long for Mesos or its executor, and is LOST (``TaskTimeout.java``)."""
-    due_ms = stuck_at_ms(task, settings)
-    return due_ms is not None and now_ms >= due_ms

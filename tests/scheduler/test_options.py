@@ -79,6 +79,20 @@ def test_a_wrong_configuration_ends_with_3(capsys: pytest.CaptureFixture[str]) -
     assert "-mesos_master_address is missing" in capsys.readouterr().err
 
 
+def test_a_wrong_file_of_users_ends_with_3_before_anything_is_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users, store = tmp_path / "shiro.ini", tmp_path / "state.db"
+    flags = ["-cluster_name", "west", "-mesos_master_address", "127.0.0.1:1", "-shiro_ini_path", str(users)]
+    flags += ["-thermos_executor_path", "/x/thermos_executor", "-store", str(store)]
+    assert main(flags) == 3
+    assert f"{users}: " in (said := capsys.readouterr().err) and "No such file" in said
+    users.write_text("[roles]\nops = x\n[main]\n")
+    assert main(flags) == 3
+    assert "line 3: [main] is not understood" in capsys.readouterr().err
+    assert not store.exists()
+
+
 def test_every_setting_is_settable() -> None:
     """What an operator could want to set has a flag; tiers and executors come from files."""
     named = {flag.setting for flags in FLAGS.values() for flag in flags}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.core.pruning import next_prune_ms, prunable
+from scheduler.core.pruning import prunable
 from scheduler.model import Task
 from scheduler.states import TERMINAL, ScheduleStatus
 from tests.support.scheduled import SETTINGS, task
@@ -25,7 +25,6 @@ def test_after_two_days() -> None:
     one = ended("a", 5)
     assert prunable([one], 5 + DAYS_2_MS - 1, SETTINGS) == []
     assert prunable([one], 5 + DAYS_2_MS, SETTINGS) == ["a"]
-    assert next_prune_ms([one], SETTINGS) == 5 + DAYS_2_MS
 
 
 def test_of_more_than_a_hundred_the_oldest_after_an_hour() -> None:
@@ -33,14 +32,13 @@ def test_of_more_than_a_hundred_the_oldest_after_an_hour() -> None:
     assert prunable(tasks, HOUR_MS + 102, SETTINGS) == ["000", "001", "002"]
     assert prunable(tasks, HOUR_MS + 1, SETTINGS) == ["000", "001"]
     assert prunable(tasks, HOUR_MS - 1, SETTINGS) == []
-    assert next_prune_ms(tasks, SETTINGS) == HOUR_MS
+    assert prunable(tasks, HOUR_MS, SETTINGS) == ["000"]
 
 
 def test_who_is_not_over_is_kept() -> None:
     tasks = [task(status, task_id=status.name) for status in ScheduleStatus]
     over = {status.name for status in TERMINAL}
     assert set(prunable(tasks, 100 * DAYS_2_MS, SETTINGS)) == over
-    assert next_prune_ms([one for one in tasks if one.task_id not in over], SETTINGS) is None
 
 
 def test_nothing_goes_within_the_hour_whatever_else_is_set() -> None:
@@ -60,5 +58,3 @@ def test_what_is_left(ends_ms: list[int], kept: int, now_ms: int) -> None:
     if len(rest) > kept:
         oldest = min(one.changed_at_ms for one in rest)
         assert now_ms - oldest < HOUR_MS, "more than are to be kept, but the oldest is too young to go"
-    due_ms = next_prune_ms(list(tasks.values()), settings)
-    assert (due_ms is not None and due_ms <= now_ms) is bool(gone)

@@ -16,10 +16,8 @@ from scheduler.core.reconcile import (
     batches,
     explicit_takes_s,
     first,
-    is_stuck,
     kill_retry_s,
     registered_again,
-    stuck_at_ms,
 )
 from scheduler.core.settings import Settings
 from scheduler.states import ScheduleStatus
@@ -135,16 +133,6 @@ def test_a_kill_is_sent_again_ever_later() -> None:
     assert kill_retry_s(10**9, SETTINGS) == 300
 
 
-@pytest.mark.parametrize("state", sorted(ScheduleStatus))
-def test_who_waits_for_somebody_else_does_so_for_five_minutes(state: ScheduleStatus) -> None:
-    one = task(state, at_ms=7)
-    waits = state in (S.ASSIGNED, S.PREEMPTING, S.RESTARTING, S.KILLING, S.DRAINING)
-    assert not is_stuck(one, 7 + 300_000 - 1, SETTINGS)
-    assert is_stuck(one, 7 + 300_000, SETTINGS) is waits
-    assert stuck_at_ms(one, SETTINGS) == (300_007 if waits else None)
-
-
 def test_how_long_is_an_operators_choice() -> None:
     settings = replace(SETTINGS, transient_task_state_timeout_s=1.0)
-    assert is_stuck(task(S.KILLING), 1000, settings)
     assert kill_retry_s(0, settings) == 1.0
