@@ -1,14 +1,15 @@
 """A rolling restart: batch by batch, each instance watched until it has run long enough.
 
 Source: ``aurora/client/api/{restarter,instance_watcher}.py``. Unlike there, more failures than are allowed are an
-error, and an instance whose old task is seen running still is not taken for the new one.
+error, an instance whose old task is seen running still is not taken for the new one, and one that has no task any more
+has failed, whether its new task had run or not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from scheduler.client.keys import ranges
 
@@ -31,14 +32,21 @@ class Settings:
     max_total_failures: int = 0
 
 
+class Active(NamedTuple):
+    """The task of an instance that is not over."""
+
+    task_id: str
+    is_running: bool
+
+
 class Job(Protocol):
     """The job that is restarted, as its scheduler has it."""
 
     def restart(self, instances: Sequence[int]) -> None:
         """Ask for it."""
 
-    def running(self, instances: Collection[int]) -> dict[int, str]:
-        """Task ids of those of *instances* that are RUNNING."""
+    def active(self, instances: Collection[int]) -> dict[int, Active]:
+        """The newest active task of each of *instances* that has one."""
 
 
 @dataclass
@@ -67,16 +75,20 @@ class Restart:
         while self.waiting:
             self.current = self.waiting[: self.settings.batch_size]
             self.waiting = self.waiting[self.settings.batch_size :]
-            self.note()
-            self.tell(f"restarting instances {ranges(self.current)}")
-            self.job.restart(self.current)
+            self._drop_gone()
             again = []
-            for number in self._watch(self.current):
-                failures[number] += 1
-                if 0 <= self.settings.max_per_instance_failures < failures[number]:
-                    self.failed.append(number)
-                else:
-                    again.append(number)
+            if self.current:
+                self.note()
+                self.tell(f"restarting instances {ranges(self.current)}")
+                self.job.restart(self.current)
+                for number in self._watch(self.current):
+                    failures[number] += 1
+                    if number in self.failed:
+                        continue
+                    if 0 <= self.settings.max_per_instance_failures < failures[number]:
+                        self.failed.append(number)
+                    else:
+                        again.append(number)
             self.done += [number for number in self.current if number not in again and number not in self.failed]
             self.current = []
             if len(self.failed) > self.settings.max_total_failures:
@@ -87,27 +99,46 @@ class Restart:
         self.note()
         return True
 
+    def _drop_gone(self) -> None:
+        """What was killed before its turn has failed; a scheduler would refuse to restart the others with it."""
+        there = self.job.active(self.current)
+        for number in [number for number in self.current if number not in there]:
+            self._is_gone(number)
+        self.current = [number for number in self.current if number in there]
+
+    def _is_gone(self, number: int) -> None:
+        """Without a task there is nothing that could be restarted, once more or at all."""
+        self.failed.append(number)
+        self.tell(f"instance {number} was killed, or ended, and has no new task")
+
     def _watch(self, batch: Sequence[int]) -> list[int]:
         """Those of *batch* whose new task went away before it had run long enough."""
-        seen: dict[int, tuple[str, float]] = {}
+        #: Task that ran when it was seen first, and when that was.
+        seen: dict[int, Active] = {}
+        since_s: dict[int, float] = {}
         left = set(batch)
         lost = []
         ask_at_s = self.now_s() + ASK_WHY_S
         why = ""
         while left:
-            running = self.job.running(left)
+            active = self.job.active(left)
             now_s = self.now_s()
             for number in sorted(left):
-                task_id = running.get(number)
-                if task_id is None or task_id == self.old.get(number):
-                    continue
-                first_id, since_s = seen.setdefault(number, (task_id, now_s))
-                if task_id != first_id:
+                task = active.get(number)
+                if task is not None and number not in seen:
+                    if not task.is_running or task.task_id == self.old.get(number):
+                        continue
+                    seen[number], since_s[number] = task, now_s
+                if task is None:
+                    lost.append(number)
+                    self._is_gone(number)
+                elif task != seen[number]:
                     lost.append(number)
                     self.tell(f"instance {number} did not keep running for {self.settings.watch_s:g} s")
-                elif now_s - since_s < self.settings.watch_s:
+                elif now_s - since_s[number] < self.settings.watch_s:
                     continue
-                self.old[number] = task_id
+                if number in seen:
+                    self.old[number] = seen[number].task_id
                 left.discard(number)
             if left:
                 young = sorted(number for number in left if number in seen)

@@ -12,7 +12,7 @@ from scheduler.client.extending import hooked
 from scheduler.client.job_file import check_optional
 from scheduler.client.keys import JobRef, ranges
 from scheduler.client.printing import print_json
-from scheduler.client.restarting import Restart, Settings
+from scheduler.client.restarting import Active, Restart, Settings
 from scheduler.client.scheduler_api import Scheduler
 from scheduler.client.session import Session
 from scheduler.client.verb import Verb
@@ -64,12 +64,12 @@ class _Job:
         heading = f"Error restarting job {self._job}"
         self._scheduler.ask("restartShards", heading, job=self._job.key, shard_ids=tuple(instances))
 
-    def running(self, instances: Collection[int]) -> dict[int, str]:
-        found = {}
-        for task in self._scheduler.tasks(self._job.key, instances, (ScheduleStatus.RUNNING,)):
-            if task.assigned_task is not None:
-                found[task.assigned_task.instance_id or 0] = task.assigned_task.task_id
-        return found
+    def active(self, instances: Collection[int]) -> dict[int, Active]:
+        return {
+            number: Active(task.assigned_task.task_id, task.status is ScheduleStatus.RUNNING)
+            for number, task in newest(self._scheduler.tasks(self._job.key, instances, ACTIVE)).items()
+            if task.assigned_task is not None
+        }
 
     def why(self, instances: Sequence[int]) -> str:
         """How those of *instances* are that do not run, with the scheduler's reasons."""

@@ -12,6 +12,8 @@ import pytest
 from scheduler.api.app import ApiOptions, create_app
 from scheduler.api.server import Server
 from scheduler.client import nouns
+from scheduler.core.commands import KillTasks
+from scheduler.model import JobKey
 from scheduler.states import ScheduleStatus
 from tests.support.aurora_client import Client, Done
 from tests.support.engine_backend import EngineBackend, job, task_config
@@ -55,6 +57,14 @@ class West:
         """Mesos says that what was to be killed is."""
         tasks = [task for task in self.backend.engine.state.tasks.values() if task.status is ScheduleStatus.KILLING]
         self.backend.move(tasks, ScheduleStatus.KILLED)
+
+    def come_back(self) -> None:
+        """Mesos ends what was to be restarted, and runs what waits."""
+        tasks = self.backend.engine.state.tasks.values()
+        self.backend.move([each for each in tasks if each.status is ScheduleStatus.RESTARTING], ScheduleStatus.KILLED)
+        for task in [each for each in tasks if each.status in (ScheduleStatus.PENDING, ScheduleStatus.THROTTLED)]:
+            states = RUNS if task.status is ScheduleStatus.PENDING else (ScheduleStatus.PENDING, *RUNS)
+            self.backend.move([task], *states)
 
     def statuses(self) -> list[str]:
         return sorted(str(task.status) for task in self.backend.engine.state.tasks.values())
@@ -204,19 +214,30 @@ def test_restart(west: West) -> None:
     west.create()
     west.move(*RUNS)
 
-    def come_back() -> None:
-        tasks = west.backend.engine.state.tasks.values()
-        west.backend.move([each for each in tasks if each.status is ScheduleStatus.RESTARTING], ScheduleStatus.KILLED)
-        waiting = (ScheduleStatus.PENDING, ScheduleStatus.THROTTLED)
-        for task in [each for each in tasks if each.status in waiting]:
-            states = RUNS if task.status is ScheduleStatus.PENDING else (ScheduleStatus.PENDING, *RUNS)
-            west.backend.move([task], *states)
-
-    west.client.on_sleep = come_back
+    west.client.on_sleep = west.come_back
     done = west.run("job", "restart", KEY, "--batch-size", "3", "--watch-secs", "5")
     assert (done.code, done.out) == (0, f"Job {KEY} restarted successfully\n"), done.err
     assert west.statuses() == ["KILLED"] * 3 + ["RUNNING"] * 3
     assert "restarting instances 0-2" in done.err
+
+
+def test_a_restart_beyond_its_failures(west: West) -> None:
+    """Ends with 4, and leaves alone what it has not touched; the original only wrote that to its log."""
+    west.create()
+    west.move(*RUNS)
+
+    def kill_one() -> None:
+        west.come_back()
+        if len(west.client.slept_s) == 2:
+            west.backend.command(KillTasks(JobKey("www", "devel", "hello"), frozenset({1}), None, "jane"))
+            west.end_killed()
+
+    west.client.on_sleep = kill_one
+    done = west.run("job", "restart", KEY, "--batch-size", "2", "--watch-secs", "9")
+    assert (done.code, done.out) == (4, "")
+    assert f"Error restarting job {KEY}: more instances failed than may" in done.err
+    assert "instance 1 was killed, or ended, and has no new task" in done.err
+    assert "restarted: 0; failed: 1; asked to restart, not confirmed: none; not touched: 2" in done.err
 
 
 def test_restart_of_instances_that_are_not_there(west: West) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import pytest
 
-from scheduler.client.restarting import Restart, Settings
+from scheduler.client.restarting import Active, Restart, Settings
 
 
 class Fake:
@@ -21,6 +21,8 @@ class Fake:
         #: instance → how many of its new tasks die after a second
         self.flaky: dict[int, int] = {}
         self.dies_at_s: dict[int, float] = {}
+        #: instance → when somebody kills it
+        self.killed_at_s: dict[int, float] = {}
 
     def restart(self, instances: Sequence[int]) -> None:
         self.asked.append(tuple(instances))
@@ -34,15 +36,15 @@ class Fake:
         self.ids[number] += 1
         self.down_until_s[number] = self.now_s + after_s
 
-    def running(self, instances: Collection[int]) -> dict[int, str]:
+    def active(self, instances: Collection[int]) -> dict[int, Active]:
         for number, at_s in list(self.dies_at_s.items()):
             if self.now_s > at_s:
                 del self.dies_at_s[number]
                 self._start(number, 0.0)
         return {
-            number: f"{number}-{self.ids[number]}"
+            number: Active(f"{number}-{self.ids[number]}", self.down_until_s.get(number, 0) <= self.now_s)
             for number in instances
-            if self.down_until_s.get(number, 0) <= self.now_s
+            if self.now_s < self.killed_at_s.get(number, float("inf"))
         }
 
     def sleep(self, seconds: float) -> None:
@@ -128,6 +130,42 @@ def test_below_zero_is_no_limit(job: Fake) -> None:
     job.flaky[0] = 4
     assert restart(job, max_per_instance_failures=-1).run([0])
     assert len(job.asked) == 5
+
+
+@pytest.mark.parametrize("at_s", [2, 8], ids=["before it runs", "while it is watched"])
+@pytest.mark.parametrize("allowed", [0, -1])
+def test_an_instance_that_is_killed_meanwhile_fails(job: Fake, at_s: float, allowed: int) -> None:
+    """Nobody makes another task of it, so that waiting, or asking again, would be for ever."""
+    job.killed_at_s[1] = at_s
+    made = restart(job, batch_size=2, max_per_instance_failures=allowed)
+    assert not made.run([0, 1, 2])
+    assert job.asked == [(0, 1)]
+    assert (made.done, made.failed, made.waiting) == ([0], [1], [2])
+    assert "instance 1 was killed, or ended, and has no new task" in job.told
+
+
+def test_an_instance_that_is_killed_before_its_turn_is_not_asked_for(job: Fake) -> None:
+    """The scheduler would refuse the whole batch."""
+    job.killed_at_s[1] = 5
+    made = restart(job, max_total_failures=1)
+    assert made.run([0, 1, 2])
+    assert job.asked == [(0,), (2,)]
+    assert (made.done, made.failed) == ([0, 2], [1])
+
+
+def test_a_new_task_that_stops_running_has_failed_before_the_next_one_runs(job: Fake) -> None:
+    """A task that waits for a place, after one that died, might wait for ever."""
+    look = job.active
+
+    def active(instances: Collection[int]) -> dict[int, Active]:
+        return {
+            number: Active(f"{number}-2", False) if job.now_s >= 6 else task for number, task in look(instances).items()
+        }
+
+    job.active = active  # type: ignore[method-assign]
+    made = restart(job)
+    assert not made.run([0])
+    assert (made.failed, job.now_s) == ([0], 6)
 
 
 def test_what_it_tells_when_it_is_interrupted(job: Fake) -> None:
