@@ -60,32 +60,37 @@ def _instance(task: api.ScheduledTask) -> int:
     return (task.assigned_task.instance_id or 0) if task.assigned_task is not None else 0
 
 
-def status_text(tasks: Iterable[api.ScheduledTask]) -> str:
-    """A job's tasks, as ``job status`` shows them."""
-    active, inactive = by_activity(tasks)
-    lines = [f"Active tasks ({len(active)}):", *(line for task in active for line in _task_lines(task))]
-    lines += [f"Inactive tasks ({len(inactive)}):", *(line for task in inactive for line in _task_lines(task))]
+def status_text(tasks: Iterable[api.ScheduledTask], reasons: Mapping[str, str]) -> str:
+    """A job's tasks, as ``job status`` shows them; *reasons* say by task id why one waits."""
+    lines = []
+    for kind, found in zip(("Active", "Inactive"), by_activity(tasks), strict=True):
+        lines.append(f"{kind} tasks ({len(found)}):")
+        lines += [line for task in found for line in _task_lines(task, reasons)]
     return "\n".join(lines)
 
 
-def _task_lines(task: api.ScheduledTask) -> Iterable[str]:
+def _task_lines(task: api.ScheduledTask, reasons: Mapping[str, str]) -> Iterable[str]:
     assigned = task.assigned_task
     assert assigned is not None
     config = assigned.task
     job = config.job
     assert job is not None
+    on = f" on {clean(assigned.slave_host)}" if assigned.slave_host else ""
     yield (
         f"\tTask role: {job.role}, env: {job.environment}, name: {job.name}, instance: {assigned.instance_id}, "
-        f"status: {task.status} on {clean(assigned.slave_host)}"
+        f"status: {task.status}{on}"
     )
     yield f"\t  {', '.join(resources(config.resources))}"
+    if reasons.get(assigned.task_id):
+        yield f"\t  pending reason: {clean(reasons[assigned.task_id])}"
     if assigned.assigned_ports:
         yield f"\t  assigned ports: {dict(sorted(assigned.assigned_ports.items()))}"
         yield f"\t  failure count: {task.failure_count} (max {config.max_task_failures})"
     yield "\t  events:"
     for event in sorted(task.task_events or (), key=lambda event: event.timestamp or 0):
         at = datetime.fromtimestamp((event.timestamp or 0) // 1000)
-        yield f"\t   {at} {event.status}: {clean(event.message)}"
+        # The colon stays: scripts take the third word.
+        yield f"\t   {at} {event.status}:" + (f" {clean(event.message)}" if event.message else "")
     if config.metadata:
         yield "\t  metadata:"
         for label in config.metadata:

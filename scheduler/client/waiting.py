@@ -97,20 +97,28 @@ class Monitor:
         return pending_reasons(self._scheduler, self._job, rest.values())
 
 
-def pending_reasons(scheduler: Scheduler, job: JobRef, tasks: Iterable[ScheduledTask]) -> list[str]:
-    """Why those of *tasks* wait that are PENDING, each reason once; asked for only if there are any."""
+def reasons_by_task(scheduler: Scheduler, job: JobRef, tasks: Iterable[ScheduledTask]) -> dict[str, str]:
+    """Why those of *tasks* wait that are PENDING, by task id; asked for only if there are any.
+
+    Nothing, where the scheduler does not say: it is a help for people, and all else goes on without.
+    """
     waiting = {
         task.assigned_task.task_id
         for task in tasks
         if task.status is ScheduleStatus.PENDING and task.assigned_task is not None
     }
     if not waiting:
-        return []
+        return {}
     try:
         reasons = scheduler.pending_reasons(job.key)
     except ClientError:
-        return []  # a help for people; waiting goes on without
-    return sorted({clean(reason) for task_id, reason in reasons.items() if task_id in waiting and reason})
+        return {}
+    return {task_id: reason for task_id, reason in reasons.items() if task_id in waiting and reason}
+
+
+def pending_reasons(scheduler: Scheduler, job: JobRef, tasks: Iterable[ScheduledTask]) -> list[str]:
+    """Why those of *tasks* wait that are PENDING, each reason once."""
+    return sorted(set(map(clean, reasons_by_task(scheduler, job, tasks).values())))
 
 
 def describe(tasks: dict[int, ScheduledTask], reasons: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from scheduler.client.keys import JobRef, Pattern
 from scheduler.client.printing import print_json, status_json, status_text
 from scheduler.client.session import Session
 from scheduler.client.verb import Verb
+from scheduler.client.waiting import reasons_by_task
 from scheduler.client.world import say
 from thermos.formats.aurora_api import ScheduleStatus
 
@@ -52,7 +53,10 @@ def execute_status(args: argparse.Namespace, session: Session) -> int:
             print(json.dumps(error, separators=(",", ":")))
             return ExitCode.OK  # a script that asked for JSON got some, as from the original
     elif found:
-        print("\n".join(status_text(tasks) for _, tasks in found) + "\n")
+        texts = []
+        for job, tasks in found:
+            texts.append(status_text(tasks, reasons_by_task(session.scheduler(job.cluster), job, tasks)))
+        print("\n".join(texts) + "\n")
     if not found:
         _explain(pattern, session)
     return ExitCode.OK if found else ExitCode.INVALID_PARAMETER

@@ -124,7 +124,7 @@ def test_status(client: Client, scheduler: Server) -> None:
     assert lines[2] == "\t  CPU: 1.5 core(s), RAM: 300 MB, Disk: 1024 MB, Port: data, Port: health"
     assert lines[3] == "\t  assigned ports: {'data': 31000, 'health': 31001}"
     assert lines[4:6] == ["\t  failure count: 0 (max 1)", "\t  events:"]
-    assert re.fullmatch(r"\t   \d{4}-\d\d-\d\d \d\d:\d\d:\d\d PENDING: None", lines[6])
+    assert re.fullmatch(r"\t   \d{4}-\d\d-\d\d \d\d:\d\d:\d\d PENDING:", lines[6])
     assert lines[10].startswith("\tTask role: waterworks, env: test, name: pump, instance: 1, ")
     assert done.out.endswith("\nInactive tasks (0):\n\n")
 

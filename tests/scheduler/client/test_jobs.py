@@ -84,13 +84,26 @@ def test_create_and_look(west: West) -> None:
     )
     done = west.run("job", "status", KEY)
     assert done.code == 0
-    assert done.out.startswith(
-        "Active tasks (3):\n\tTask role: www, env: devel, name: hello, instance: 0, status: PENDING on"
-    )
+    first = "Active tasks (3):\n\tTask role: www, env: devel, name: hello, instance: 0, status: PENDING\n"
+    assert done.out.startswith(first)
+    assert "None" not in done.out
     assert west.run("job", "list", "west").out == f"{KEY}\n"
     assert west.run("job", "list", "w*/*/dev*").out == f"{KEY}\n"
     [task] = json.loads(west.run("job", "status", KEY, "--json").out)["jobs"][0]["active"][:1]
     assert task["assignedTask"]["task"]["owner"] == {"user": "golduser"}
+
+
+def test_status_says_why_a_task_waits(west: West) -> None:
+    west.create()
+    tasks = west.backend.engine.state.tasks.values()
+    west.backend.move([task for task in tasks if task.instance == 0], *RUNS)
+    lines = west.run("job", "status", KEY).out.splitlines()
+    reasons = set(json.loads(west.run("job", "status", KEY, "--json").out)["jobs"][0]["pending_reasons"].values())
+    assert len(reasons) == 1 and all(reasons)
+    told = [number for number, line in enumerate(lines) if line == f"\t  pending reason: {min(reasons)}"]
+    assert [lines[number - 2].partition("instance: ")[2] for number in told] == [
+        "1, status: PENDING", "2, status: PENDING",
+    ]  # fmt: skip
 
 
 def test_created_twice(west: West) -> None:
