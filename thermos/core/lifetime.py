@@ -98,6 +98,7 @@ class Life(NamedTuple):
     #: What the task reached when nobody had asked it to end.
     is_running: bool = False
     has_processes: bool = False
+    has_checks: bool = False
     is_healthy: bool | None = None
     health: str | None = None
     is_announced: bool = False
@@ -214,8 +215,8 @@ def _ready(life: Life) -> Decision:
     """The runner owns the task: for the first time, or again after it died alone."""
     if life.phase is not Phase.STARTING or life.plan is None:
         return life, ()
-    actions = () if life.restarts else (StartChecks(),)
-    return _reconsider(life._replace(phase=Phase.UP), actions)
+    actions = () if life.has_checks else (StartChecks(),)
+    return _reconsider(life._replace(phase=Phase.UP, has_checks=True), actions)
 
 
 def _reconsider(life: Life, actions: tuple[Action, ...]) -> Decision:
@@ -266,27 +267,34 @@ def _readiness(life: Life, is_ready: bool) -> Decision:
 def _runner_ended(life: Life, event: RunnerEnded) -> Decision:
     if life.phase not in _WITH_RUNNER or life.plan is None:
         return life, ()
-    if event.status is not None:
+    if event.status is not None and event.is_over:
         if life.phase in _ENDING:
             return _report(life, life.cause if life.cause is not None else event.status)
         return _end(life._replace(runner=event.status), event.status)
+    if event.status is not None:  # no runner can go on with it, and what it started may live
+        if life.phase not in _ENDING:
+            return _end(life, event.status)
+        return _killer_died(life, is_hopeless=True)
     recent = tuple(at for at in life.restarts if event.now_s - at < RESTARTS_WITHIN_S)
     is_too_often = len(recent) >= MAX_RESTARTS
     life = life._replace(restarts=(*recent, event.now_s))
     if life.phase in _ENDING:
-        return _killer_died(life, is_too_often)
+        return _killer_died(life, is_hopeless=is_too_often)
     if is_too_often:
         return _end(life, event.otherwise)
     return life._replace(phase=Phase.STARTING), (StartRunner(), Wake("start", START_S))
 
 
-def _killer_died(life: Life, is_too_often: bool) -> Decision:
-    """The runner died alone while its task was being ended: what lives of the task is still to be killed."""
-    if life.phase is Phase.FORCING or is_too_often:
+def _killer_died(life: Life, is_hopeless: bool) -> Decision:
+    """The runner is gone and its task was being ended: what lives of the task is still to be killed.
+
+    *is_hopeless*: another runner would end as this one did.
+    """
+    if life.phase is not Phase.KILLING:
+        return life, ()  # it will be, when its turn comes; or the last means is at work already
+    if is_hopeless:
         return life._replace(phase=Phase.FORCING), (ForceKill(), Wake("force", FORCE_S))
-    if life.phase is Phase.KILLING:
-        return life, (_kill_task(life),)
-    return life, ()  # it will be, when its turn comes
+    return life, (_kill_task(life),)
 
 
 # -- The way down -----------------------------------------------------------------------------------------------------

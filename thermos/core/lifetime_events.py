@@ -89,6 +89,8 @@ class RunnerEnded(NamedTuple):
     otherwise: Status
     #: Monotonic time of its end.
     now_s: float
+    #: Nothing of the task lives: its records say that it is over, or that nothing of it was ever begun.
+    is_over: bool = True
 
 
 class HealthTold(NamedTuple):
@@ -213,7 +215,7 @@ class KillTask(NamedTuple):
 
 
 class ForceKill(NamedTuple):
-    """End all that is left of the task now, without finalizers."""
+    """End all that is left of the task now, without finalizers and whatever its records say; RunnerEnded follows."""
 
 
 class Wake(NamedTuple):

@@ -6,17 +6,20 @@ checkpoint, which survives it. It holds a leash: when we are gone, it ends the t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from thermos.checkpoints import read_task
-from thermos.core.lifetime_events import Event, ProcessesRun, RunnerEnded, RunnerReady
+from thermos.core.lifetime_events import Event, ProcessesRun, RunnerEnded, RunnerReady, Status
 from thermos.errors import IllegalMove
 from thermos.executor.outcome import outcome
 from thermos.formats.checkpoint import Decoder
+from thermos.host import proc
 from thermos.host.loop import Loop
 from thermos.records import ProcessStatus, TaskStatus
 from thermos.runner import spawn
@@ -100,6 +103,8 @@ class RunnerChild:
         self._decoder = Decoder()
         self._kill_words: list[str] | None = None
         self._is_forced = False
+        #: Of the coordinators that were let go and still live.
+        self._awaited: set[int] = set()
         #: By the process's name: pid and start time of the coordinator of the run that there is.
         self._coordinators: dict[str, tuple[int, int]] = {}
 
@@ -202,10 +207,16 @@ class RunnerChild:
             died_alone, status = outcome(
                 wait_status, checkpoint.state if checkpoint.exists else None, self._order.task, said
             )
+            reached = checkpoint.state.task_state
+            is_over = not self._is_recorded or (reached is not None and reached.is_terminal)
         except IllegalMove as error:  # a checkpoint that somebody else wrote into
             died_alone, status = outcome(wait_status, None, None, f"{said} {error}")
+            is_over = not self._is_recorded
         self._changed()
-        self._tell(RunnerEnded(None if died_alone else status, status, self._loop.now_s()))
+        if self._is_forced and not is_over:
+            self._let_go(status)
+        else:
+            self._tell(RunnerEnded(None if died_alone else status, status, self._loop.now_s(), is_over))
 
     # -- Ending ----------------------------------------------------------------------------------------------------
 
@@ -220,7 +231,7 @@ class RunnerChild:
             self._replace([f"--kill={'LOST' if as_lost else 'KILLED'}", "--kill_reason=asked for by Mesos"])
 
     def force(self) -> None:
-        """Have everything ended now: no finalizers, no grace."""
+        """Have everything ended now: no finalizers, no grace; by a runner, or without one if it cannot."""
         self._is_forced = True
         self._replace(["--kill=KILLED", "--kill_reason=it took too long to end", "--kill_budget=0"])
 
@@ -241,6 +252,32 @@ class RunnerChild:
             line = [*order.words(self._leash), *words]
         self._begin(lambda said: spawn.launch(line, order.task_json, (self._leash,), said))
 
+    def _let_go(self, status: Status) -> None:
+        """Have the coordinators end what is theirs, as no runner can; RunnerEnded tells when all of them have."""
+        os.close(self._hold)  # the leash's other end: with no runner left, it is theirs to answer
+        self._hold = -1
+        living: set[int] = set()
+
+        def gone(fd: int) -> None:
+            self._loop.unwatch(fd)
+            os.close(fd)
+            living.discard(fd)
+            if not living:
+                self._tell(RunnerEnded(status, status, self._loop.now_s()))
+
+        for pid, start_ticks in self._coordinators.values():
+            with contextlib.suppress(ProcessLookupError):
+                fd = os.pidfd_open(pid)
+                stat = proc.read_stat(pid)
+                if stat is None or stat.start_ticks != start_ticks:
+                    os.close(fd)
+                    continue
+                living.add(fd)
+                self._loop.watch(fd, partial(gone, fd))
+        self._awaited = living
+        if not living:
+            self._loop.call_later(self, 0.0, lambda: self._tell(RunnerEnded(status, status, self._loop.now_s())))
+
     def _signal(self, number: int) -> None:
         try:
             signal.pidfd_send_signal(self._pidfd, number)
@@ -255,10 +292,11 @@ class RunnerChild:
         self._loop.cancel(self)
         if self._is_forced and self._pidfd >= 0:
             self._signal(signal.SIGKILL)
-        for fd in (self._report, self._pidfd):
+        for fd in (self._report, self._pidfd, *self._awaited):
             if fd >= 0:
                 self._loop.unwatch(fd)
-        for fd in (self._report, self._pidfd, self._complaints, self._leash, self._hold):
+        for fd in (self._report, self._pidfd, self._complaints, self._leash, self._hold, *self._awaited):
             if fd >= 0:
                 os.close(fd)
         self._report = self._pidfd = self._complaints = self._leash = self._hold = -1
+        self._awaited.clear()

@@ -199,6 +199,39 @@ def test_a_runner_that_died_alone_is_started_again_three_times_a_minute() -> Non
     assert after([ended(Status(LOST, "killed"))], life)[1][0] == Tell("t", BROKEN)
 
 
+def test_a_runner_that_died_before_it_was_ready_costs_no_checks() -> None:
+    life, _ = after([Opened(), Launched(SERVICE), SandboxMade()])
+    life, actions = after([ended(None)], life)
+    assert actions == [StartRunner(), Wake("start", START_S)]
+    assert after([RunnerReady()], life)[1] == [StartChecks()]
+
+
+#: The end of a runner that cannot go on with a task whose processes may live.
+HELPLESS: Final = RunnerEnded(BROKEN, BROKEN, 1.0, is_over=False)
+
+
+def test_what_no_runner_can_go_on_with_is_ended_before_it_is_told() -> None:
+    life, actions = after([*up(PLAIN), HELPLESS])
+    assert actions == [StopChecks(), Wake("stop", STOP_S), KillTask(60.0, as_lost=True)]
+    life, actions = after([HELPLESS], life)
+    assert actions == [ForceKill(), Wake("force", FORCE_S)]
+    assert after([ended(BROKEN)], life)[1] == [Tell("t", BROKEN), Leave()]
+    (told, *_) = after([Due("force")], life)[1]
+    assert told == Tell("t", BROKEN._replace(message="The runner died. Not everything of it could be ended."))
+
+
+def test_it_leaves_zookeeper_and_is_asked_first_as_at_every_end() -> None:
+    life, actions = after([*up(SERVICE), HEALTHY, HELPLESS])
+    assert actions == [StopChecks(), Wake("stop", STOP_S), Withdraw(), Wake("withdraw", WITHDRAW_S)]
+    assert after([Withdrawn()], life)[1][0] == SayFarewell("/quit")
+
+
+def test_a_killer_that_cannot_is_not_the_end_of_the_task() -> None:
+    life, actions = after([*up(PLAIN), KillAsked("t"), HELPLESS])
+    assert actions == [ForceKill(), Wake("force", FORCE_S)]
+    assert after([ended(Status(KILLED))], life)[1][0] == Tell("t", Status(KILLED, "Instructed to kill task."))
+
+
 @pytest.mark.parametrize("when", [[], [HEALTHY]])
 def test_a_runner_that_dies_while_its_task_is_killed_leaves_nobody_behind(when: list[Event]) -> None:
     life, _ = after([*up(PLAIN), *when, KillAsked("t")])
@@ -341,7 +374,7 @@ def test_the_original_s_early_join() -> None:
 
 EVENTS: Final[list[Event]] = [
     Opened(), Launched(PLAIN), Launched(SERVICE), Launched(READY), Launched(Plan("u")), LaunchRefused("t", "bad"),
-    SandboxMade(), SandboxFailed("full"), RunnerReady(), ProcessesRun(), ended(), ended(None),
+    SandboxMade(), SandboxFailed("full"), RunnerReady(), ProcessesRun(), ended(), ended(None), HELPLESS,
     ended(None, 70.0), HEALTHY,
     HealthTold(False, "bad"), HealthTold(False, "bad", True), ReadinessTold(True), ReadinessTold(False),
     LimitExceeded(Status(FAILED, "disk")), AnnounceFailed("zk"), KillAsked("t"), KillAsked("t", 1.0), KillAsked("u"),
@@ -356,7 +389,7 @@ EVENTS: Final[list[Event]] = [
 def test_whatever_happens_in_whatever_order(events: list[Event]) -> None:
     life = Life()
     told: list[str] = []
-    announced = closed = 0
+    announced = closed = checks = 0
     for event in events:
         life, actions = decide(life, event)
         assert not (closed and actions and not all(isinstance(action, Tell) for action in actions))
@@ -367,8 +400,11 @@ def test_whatever_happens_in_whatever_order(events: list[Event]) -> None:
             announced -= isinstance(action, Withdraw)
             assert announced in (0, 1)
             closed += isinstance(action, Close)
+            checks += isinstance(action, StartChecks)
             if isinstance(action, Tell) and action.status.state in TERMINAL and life.phase is Phase.REPORTING:
                 assert not announced, "the last status is told after the task has left ZooKeeper"
+                assert event is not HELPLESS, "the last status is told while something of the task may live"
+        assert checks == life.has_checks and (checks or life.phase is not Phase.UP)
     assert closed <= 1
     assert told.count(STARTING) <= 1
     assert told.count(RUNNING) <= 1

@@ -239,6 +239,38 @@ def test_one_that_cannot_start_says_why(stage: Make, more: dict[str, Any], state
     assert word in status.message
 
 
+def ruin(at: Stage, word: str) -> None:
+    """Damage the checkpoint of a task that runs, and kill its runner: no other can go on with it."""
+    until(lambda: with_words(word), "the process runs")
+    pid = at.runner_pid()
+    os.kill(pid, signal.SIGSTOP)
+    with open(f"{at.root}/checkpoints/t/runner", "r+b") as stream:
+        stream.seek(20)
+        stream.write(b"\xff" * 20)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_one_that_no_runner_can_go_on_with_is_not_over(stage: Make) -> None:
+    word = f"ruined-{os.getpid()}-{time.monotonic_ns()}"
+    at = stage(process("a", f"trap '' TERM; exec -a {word} sleep 600"), process("b", "true"))
+    at.child.start()
+    at.until_told(ProcessesRun)
+    ruin(at, word)
+    died = at.until_told(RunnerEnded)
+    assert not died.is_over
+    at.told.clear()
+    at.child.start()
+    again = at.until_told(RunnerEnded)
+    assert (again.status.state, again.is_over) == ("TASK_LOST", False)
+    assert "damaged" in again.status.message
+    assert with_words(word), "it lives, and the leash is held"
+    at.told.clear()
+    at.child.force()
+    over = at.until_told(RunnerEnded)
+    assert over.is_over and not with_words(word)
+    assert over.status.state == "TASK_LOST" and "no Thrift type" in over.status.message
+
+
 def test_a_task_that_is_over_already_is_not_run_again(stage: Make) -> None:
     at = stage(process("a", "echo once >> log"))
     for _ in range(2):
