@@ -126,13 +126,15 @@ def _diff(view: View, arguments: Arguments) -> Found:
     config = checked_config(request.task_config, view.settings, count)
     scope = (request.settings or JobUpdateSettings()).update_only_these_instances
     found = queries.job_diff(view.state, config, count, scope)
-    try:
-        groups = update_request.plan(view.state, request, view.settings)
-    except Invalid:
-        groups = ()  # only compared: it does not say how it is to go, or could not go so
-    if groups:
-        found = found._replace(groups=tuple(InstanceGroup(ranges_of(group)) for group in groups))
-    return done(result=Result(get_job_update_diff_result=found))
+    problems: tuple[str, ...] = ()
+    if request.settings is not None:  # else it is only compared: it does not say how it is to go
+        try:
+            groups = update_request.plan(view.state, request, view.settings)
+            found = found._replace(groups=tuple(InstanceGroup(ranges_of(group)) for group in groups))
+        except Invalid as error:
+            # Not refused: Aurora answers what differs of any job, and its client's `job diff` shows that.
+            problems = tuple(f"An update would be refused: {problem}" for problem in error.problems)
+    return done(*problems, result=Result(get_job_update_diff_result=found))
 
 
 #: Method → what it finds; raises Refused and Invalid.

@@ -569,7 +569,7 @@ class GetJobUpdateDiffResult(NamedTuple):
     remove: tuple[ConfigGroup, ...] | None = None
     update: tuple[ConfigGroup, ...] | None = None
     unchanged: tuple[ConfigGroup, ...] | None = None
-    #: Ours: in which order, where the request says how it is to go.
+    #: Ours: in which order, where the request says how it is to go; None also where such an update would be refused.
     groups: tuple[InstanceGroup, ...] | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +14,6 @@ from scheduler.client.exit_codes import ExitCode
 from scheduler.client.extending import hooked
 from scheduler.client.job_file import read_job_with_tier
 from scheduler.client.keys import JobRef, ranges
-from scheduler.client.planning import instances_of, plan
 from scheduler.client.printing import clean, print_json
 from scheduler.client.scheduler_api import Scheduler, messages, refusal
 from scheduler.client.session import Session
@@ -59,12 +59,16 @@ def execute(args: argparse.Namespace, session: Session) -> int:
         instance_count=found.instances,
         settings=update_settings(found, args.instances.instances),
     )
-    diff: api.GetJobUpdateDiffResult = scheduler.result(
-        "getJobUpdateDiff", "get_job_update_diff_result", code=ExitCode.COMMAND_FAILURE, request=request
-    )
+    response = scheduler.call("getJobUpdateDiff", request=request)
+    diff = response.result.get_job_update_diff_result if response.result is not None else None
+    if response.response_code is not ResponseCode.OK or diff is None:
+        code = ExitCode.API_ERROR if args.plan else ExitCode.COMMAND_FAILURE
+        raise ApiError(refusal(response, "The scheduler refused getJobUpdateDiff"), code, response)
     if not args.json:
         show(diff, None, session)
     if args.plan:
+        if diff.groups is None and response.details:
+            raise ApiError(refusal(response, "The scheduler would not start this update"), response=response)
         _show_plan(job, diff, request, args.json)
         return ExitCode.OK
     return _start(job, request, diff, args, session, scheduler)
@@ -143,29 +147,57 @@ def _print_state(state: str) -> None:
 
 
 def _counts(diff: api.GetJobUpdateDiffResult) -> dict[str, list[int]]:
-    return {part: instances_of(getattr(diff, part)) for part in ("add", "update", "remove", "unchanged")}
+    return {
+        part: sorted({number for group in getattr(diff, part) or () for number in _numbers(group.instances)})
+        for part in ("add", "update", "remove", "unchanged")
+    }
+
+
+def _numbers(spans: Iterable[api.Range] | None) -> list[int]:
+    return sorted({number for span in spans or () for number in range(span.first or 0, (span.last or 0) + 1)})
 
 
 def _show_plan(job: JobRef, diff: api.GetJobUpdateDiffResult, request: api.JobUpdateRequest, is_json: bool) -> None:
     assert request.settings is not None
-    planned = plan(diff, request.settings)
+    how = _how(request.settings)
+    groups = None if diff.groups is None else [_numbers(group.instances) for group in diff.groups]
+    counts = _counts(diff)
     if is_json:
-        groups = [list(group) for group in planned.groups]
-        print_json({"job": str(job), **_counts(diff), "groups": groups, "how": planned.how})
+        print_json({"job": str(job), **counts, "groups": groups, "how": how})
         return
-    if not planned.groups:
+    if not any(counts[part] for part in ("add", "update", "remove")):
         print("Nothing would change.")
         return
-    kinds = [(part, set(numbers)) for part, numbers in _counts(diff).items()]
-    print(f"Groups, {planned.how}:")
-    for number, group in enumerate(planned.groups, 1):
-        parts = [
-            f"{part} {ranges([each for each in group if each in of_kind])}"
-            for part, of_kind in kinds
-            if of_kind & set(group)
-        ]
-        print(f"  {number}. {', '.join(parts) or ranges(group)}")
+    if groups is None:
+        print(f"This scheduler does not say in which groups, nor whether it would start this update: {how}.")
+    else:
+        print(f"Groups, {how}:")
+        for number, group in enumerate(groups, 1):
+            parts = [
+                f"{part} {ranges([each for each in group if each in of_kind])}"
+                for part, numbers in counts.items()
+                if (of_kind := set(numbers)) & set(group)
+            ]
+            print(f"  {number}. {', '.join(parts) or ranges(group)}")
     print("Nothing was started.")
+
+
+def _how(settings: api.JobUpdateSettings) -> str:
+    """How one group follows the other, in words: what was asked for."""
+    strategy = settings.update_strategy or api.JobUpdateStrategy()
+    batches = strategy.batch_strategy or strategy.var_batch_strategy
+    if batches is None:
+        queue = strategy.queue_strategy or api.QueueJobUpdateStrategy(settings.update_group_size)
+        words = f"up to {queue.group_size} at a time, the next as soon as one is done"
+    else:
+        words = "each group when the one before is done"
+        if batches.autopause_after_batch:
+            words += ", after a pause that `aurora update resume` ends"
+    if settings.canary_count:
+        after_ms = settings.canary_promote_after_ms
+        when = "when `aurora update resume` says so" if after_ms is None else f"after {after_ms / 1000:g} s"
+        words = f"{settings.canary_count} first as canaries, the others {when}; {words}"
+    return words
 
 
 VERBS = {
@@ -174,7 +206,8 @@ VERBS = {
         "change a job step by step",
         "Show what changes, and let the scheduler bring the job to what the configuration file says, in the way that "
         "its update_config says. Instances that are the same already are left alone. A job that is not there is "
-        "created. With --plan nothing is started; with --wait the command returns when the update is over.",
+        "created. With --plan nothing is started, and what the scheduler would not start is said, with exit code 10; "
+        "with --wait the command returns when the update is over.",
         "aurora update start west/www-data/prod/hello hello.aurora --plan\n"
         'aurora update start west/www-data/prod/hello hello.aurora -m "hello 1.7" --wait\n'
         "aurora update start west/www-data/prod/hello/0 hello.aurora",

@@ -168,6 +168,35 @@ def test_a_difference_says_in_which_order_where_the_request_does(api: Api) -> No
     assert not _summaries_of(api)
 
 
+@pytest.mark.parametrize(
+    "more, config, words",
+    [
+        ({"canary_promote_after_ms": 1000}, {}, [
+            "canaryPromoteAfterMs is set, and canaryCount is not: how many canaries?",
+        ]),
+        ({"update_strategy": batch(0), "max_failed_instances": -1}, {"is_service": False}, [
+            "groupSize of the batchStrategy must be 1 or more, not 0",
+            "maxFailedInstances must be 0 or more, not -1",
+            "only services can be updated: instances of this job end by themselves",
+        ]),
+    ],
+)  # fmt: skip
+def test_a_difference_says_why_the_update_would_be_refused(
+    api: Api, more: dict[str, Any], config: dict[str, Any], words: list[str]
+) -> None:
+    """And is answered all the same: the original's client shows what differs of any job."""
+    asked = JobUpdateRequest(task_config(priority=5, **config), 3, settings(**more))
+    response = api.call("getJobUpdateDiff", request=asked)
+    assert response.response_code is ResponseCode.OK
+    assert response.result is not None and response.result.get_job_update_diff_result is not None
+    assert response.result.get_job_update_diff_result.groups is None
+    assert response.result.get_job_update_diff_result.update
+    told = [detail.message for detail in response.details or ()]
+    assert told == [f"An update would be refused: {problem}" for problem in words]
+    started = api.call("startJobUpdate", request=asked, message=None)
+    assert [detail.message for detail in started.details or ()] == words
+
+
 def _summaries_of(api: Api) -> Any:
     result = api.call("getJobUpdateSummaries", job_update_query=JobUpdateQuery()).result
     assert result is not None

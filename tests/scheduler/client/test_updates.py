@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.aurora_client import START_S, Client, Done, Sent, Server, refused, server
+from tests.support.aurora_client import START_S, Client, Done, Sent, Server, ok, refused, server
 from thermos.formats import aurora_api as api
 from thermos.formats.assigned_task import AssignedTask, JobKey, Metadata, TaskConfig
 from thermos.formats.aurora_api import JobUpdateAction, JobUpdateStatus, ResponseCode, ScheduleStatus
@@ -252,37 +252,64 @@ def test_strictly(west: West) -> None:
     assert west.client.aurora("update", "start", f"{KEY}/2", str(west.file), "--strict").code == 0
 
 
-PLANS = [
-    (QUEUE, [[5, 6, 0], [1, 2, 3]], "up to 3 at a time, the next as soon as one is done"),
-    ("BatchUpdateStrategy(batch_size=4)", [[5, 6, 0, 1], [2, 3]], "each group when the one before is done"),
+HOWS = [
+    (QUEUE, "up to 3 at a time, the next as soon as one is done"),
+    ("BatchUpdateStrategy(batch_size=4)", "each group when the one before is done"),
     (
         "VariableBatchUpdateStrategy(batch_sizes=[1, 2], autopause_after_batch=True)",
-        [[5], [6, 0], [1, 2], [3]],
         "each group when the one before is done, after a pause that `aurora update resume` ends",
+    ),
+    (
+        f"{QUEUE}, canary_count=1",
+        "1 first as canaries, the others when `aurora update resume` says so; "
+        "up to 3 at a time, the next as soon as one is done",
+    ),
+    (
+        f"{QUEUE}, canary_count=2, canary_promote_after_secs=90",
+        "2 first as canaries, the others after 90 s; up to 3 at a time, the next as soon as one is done",
     ),
 ]
 
 
-@pytest.mark.parametrize("strategy, groups, how", PLANS, ids=["queue", "batch", "variable batch"])
-def test_plan(west: West, strategy: str, groups: list[list[int]], how: str) -> None:
-    """In the order of the original's scheduler, which does not say it itself: added ones first."""
+@pytest.mark.parametrize("strategy, how", HOWS, ids=["queue", "batch", "variable batch", "canaries", "and then"])
+def test_plan(west: West, strategy: str, how: str) -> None:
+    """The groups are the scheduler's: who else knows them?"""
+    found = (api.InstanceGroup((api.Range(3, 3),)), api.InstanceGroup((api.Range(0, 2), api.Range(5, 6))))
+    west.answers["getJobUpdateDiff"] = diff(add=group(5, 6), update=group(0, 3), groups=found)
     west.strategy(strategy)
     answer = json.loads(west.start("--plan", "--json").out)
-    assert (answer["groups"], answer["how"], answer["update"]) == (groups, how, [0, 1, 2, 3])
+    assert (answer["groups"], answer["how"], answer["update"]) == ([[3], [0, 1, 2, 5, 6]], how, [0, 1, 2, 3])
     done = west.start("--plan")
-    assert done.code == 0
-    assert f"Groups, {how}:\n  1. add 5" in done.out
-    assert done.out.endswith("Nothing was started.\n")
+    assert (done.code, done.out.partition("Groups")[2]) == (
+        0, f", {how}:\n  1. update 3\n  2. add 5-6, update 0-2\nNothing was started.\n",
+    )  # fmt: skip
     assert "startJobUpdate" not in west.server.methods
 
 
-def test_a_plan_that_the_scheduler_tells(west: West) -> None:
-    found = (api.InstanceGroup((api.Range(3, 3),)), api.InstanceGroup((api.Range(0, 2), api.Range(5, 6))))
-    west.answers["getJobUpdateDiff"] = diff(add=group(5, 6), update=group(0, 3), groups=found)
-    done = west.start("--plan")
-    assert "  1. update 3\n  2. add 5-6, update 0-2\n" in done.out
-    west.answers["getJobUpdateDiff"] = diff(unchanged=group(0, 6))
+def test_a_plan_that_would_change_nothing(west: West) -> None:
+    west.answers["getJobUpdateDiff"] = diff(unchanged=group(0, 6), groups=())
     assert west.start("--plan").out == "This job update will:\nnot change instances: [0-6]\nNothing would change.\n"
+
+
+def test_a_plan_of_a_scheduler_that_tells_none(west: West) -> None:
+    """The original's tells what differs, and no more: that is said, and nothing made up."""
+    done = west.start("--plan")
+    assert done.code == 0
+    assert done.out.endswith(
+        "This scheduler does not say in which groups, nor whether it would start this update: "
+        "up to 3 at a time, the next as soon as one is done.\nNothing was started.\n"
+    )
+    assert json.loads(west.start("--plan", "--json").out)["groups"] is None
+
+
+def test_a_plan_of_what_the_scheduler_would_not_start(west: West) -> None:
+    west.answers["getJobUpdateDiff"] = ok(diff(update=group(0, 3)), "An update would be refused: no quota", "nor this")
+    for words in ([], ["--json"]):
+        done = west.start("--plan", *words)
+        assert done.code == 10
+        assert "The scheduler would not start this update:\n\tAn update would be refused: no quota\n\tnor" in done.err
+    west.answers["getJobUpdateDiff"] = refused(ResponseCode.INVALID_REQUEST, "a tier is missing")
+    assert [west.start("--plan").code, west.start().code] == [10, 4]
 
 
 def other(role: str, environment: str, name: str) -> api.JobUpdateSummary:
