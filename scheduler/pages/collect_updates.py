@@ -12,7 +12,7 @@ from scheduler.core.ranges import instances_of
 from scheduler.core.update_history import state_of
 from scheduler.core.update_queries import waits
 from scheduler.core.update_record import is_active
-from scheduler.core.updates import strategy_of
+from scheduler.core.updates import UNHEALTHY_WAIT_MS, strategy_of
 from scheduler.model import JobKey, config_of
 from scheduler.pages import paths
 from scheduler.pages.collect import MAX_LABELS, Common, common, config_view, job_name, message, paged
@@ -91,7 +91,7 @@ def pick_update(view: View, job: JobKey, update_id: str) -> SeenUpdate | None:
     details = view.state.updates.get((job, update_id))
     if details is None:
         return None
-    waiting = waits(view.state, (job, update_id), view.wall_ms, view.pending_reasons)
+    waiting = waits(view.state, (job, update_id), view.wall_ms, view.pending_reasons, view.settings)
     return SeenUpdate(common(view), job, update_id, details, tuple(waiting))
 
 
@@ -197,7 +197,11 @@ def _settings(settings: JobUpdateSettings) -> Iterator[tuple[str, str]]:
         when = "when somebody resumes the update" if after_ms is None else f"after they ran for {_seconds(after_ms)}"
         yield "Canaries", f"{_many(strategy.canaries, 'instance')} first, the others {when}"
     run_ms = settings.min_wait_in_instance_running_ms or 0
-    yield "Is done", f"when its task has run for {_seconds(run_ms)}" if run_ms else "when its task is healthy"
+    if run_ms:
+        yield "Is done", f"when its task has run for {_seconds(run_ms)}"
+    else:
+        unchecked = f"where its executor does not say that it checks, when it has run for {_seconds(UNHEALTHY_WAIT_MS)}"
+        yield "Is done", f"when its task is healthy; {unchecked}"
     if settings.progress_deadline_ms:
         yield "Has failed", f"when it is not done within {_seconds(settings.progress_deadline_ms)}"
     yield (

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from scheduler.core.changes import PutUpdate
-from scheduler.model import JobKey
+from scheduler.core.commands import SetQuota
+from scheduler.model import JobKey, Resources
 from scheduler.pages import collect_job, collect_updates
 from scheduler.pages.collect_updates import _settings
 from scheduler.pages.pages import UpdatePage
 from tests.support.paged import WEB, updated_world, view_of
 from tests.support.updates import Updated, batch, batches, only, settings
+from thermos.formats.assigned_task import CountSlaPolicy, SlaPolicy
 from thermos.formats.aurora_api import (
     JobUpdate,
     JobUpdateDetails,
@@ -73,6 +75,20 @@ def test_an_update_that_is_over(told: tuple[Updated, str, str]) -> None:
     assert {row.why for row in page.instances} == {None}
 
 
+def test_an_update_that_is_held_up_by_a_promise() -> None:
+    """Instance 0 is gone, and has no place yet: none of the others may go."""
+    policy = SlaPolicy(count_sla_policy=CountSlaPolicy(3, 0))
+    world = Updated(min_required_instances_for_sla_check=2)
+    world.command(SetQuota("www", Resources(10**6, 10**6, 10**6), "root"))
+    world.run(instances=4, tier="preferred", sla_policy=policy)
+    world.pass_s(60)
+    held = world.start(4, config={"tier": "preferred", "sla_policy": policy}, sla_aware=True, update_group_size=2)
+    assert world.end_killed() == [0]
+    rows = {row.instance: row.why for row in update(world, held).instances}
+    assert rows[0] is not None and rows[0].startswith("its task waits for room on an agent")
+    assert rows[1] is not None and rows[1].startswith("its old task may not go yet: ")
+
+
 def test_none_of_that_id(told: tuple[Updated, str, str]) -> None:
     world, over, _ = told
     assert collect_updates.pick_update(view_of(world), WEB, "no") is None
@@ -86,7 +102,8 @@ def test_none_of_that_id(told: tuple[Updated, str, str]) -> None:
         ({"update_group_size": 3, "wait_for_batch_completion": True}, "At once", "batches of 3"),
         ({"update_strategy": batch(4, True)}, "At once", "batches of 4; pauses after each"),
         ({"update_strategy": batches(1, 2)}, "At once", "batches of 1, 2, the last size again and again"),
-        ({}, "Is done", "when its task is healthy"),
+        ({}, "Is done",
+         "when its task is healthy; where its executor does not say that it checks, when it has run for 45 s"),
         ({"min_wait_in_instance_running_ms": 1500}, "Is done", "when its task has run for 1.5 s"),
         ({"progress_deadline_ms": 60_000}, "Has failed", "when it is not done within 60 s"),
         ({"max_per_instance_failures": 1, "max_failed_instances": 2}, "May fail",
