@@ -28,6 +28,8 @@ SETTLE_S: Final = 0.25
 IDLE_S: Final = 5.0
 #: One writing takes no longer; the child is killed then, and the next change tries anew.
 WRITE_S: Final = 60.0
+#: A killed child is waited for no longer: one that hangs in its disk ends when that answers.
+REAP_S: Final = 1.0
 _MESSAGE_BYTES: Final = 64 << 10
 
 
@@ -64,8 +66,10 @@ class Pages:
         self._health: HealthWords | None = None
         self._pid = 0
         self._socket: socket.socket | None = None
-        self._is_busy = False
+        #: The child writes.
+        self.is_busy = False
         self._is_stale = False
+        self._is_second_try = False
         self._finished: Callable[[], object] | None = None
         self._last_complaint = ""
 
@@ -96,7 +100,7 @@ class Pages:
     # -- The child, from here --------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        if self._is_busy:
+        if self.is_busy:
             return  # its answer brings us back
         self._is_stale = False
         try:
@@ -104,10 +108,13 @@ class Pages:
                 self._start()
             assert self._socket is not None
             self._socket.send(json.dumps(self._health).encode())
+        except BrokenPipeError:  # it has just left, having had nothing to do
+            self._died()
+            return
         except OSError as error:
             self._failed(f"their writer cannot be started: {error.strerror}")
             return
-        self._is_busy = True
+        self.is_busy = True
         self._loop.call_later((self, "late"), WRITE_S, self._too_late)
 
     def _start(self) -> None:
@@ -129,22 +136,33 @@ class Pages:
             return
         except OSError:
             answer = b""
-        was_busy, self._is_busy = self._is_busy, False
+        was_busy, self.is_busy = self.is_busy, False
         self._loop.cancel((self, "late"))
-        if not answer:  # it has ended: idle, or of something
+        if not answer and was_busy:
+            self._died()
+            return
+        if not answer:  # it has ended: idle
             self._drop()
-            if was_busy:
-                self._failed("their writer died")
-                return
         elif answer != b"ok":
             self._tell(answer.decode("utf-8", "replace"))
+        self._is_second_try = False
         if self._is_stale:
             self._write()
         elif was_busy:
             self._settled()
 
+    def _died(self) -> None:
+        """What it was asked for is asked of another, once: it may have been about to leave, or have been in the way."""
+        self._drop()
+        if self._is_second_try:
+            self._is_second_try = False
+            self._failed("their writer died")
+        else:
+            self._is_second_try = True
+            self._write()
+
     def _too_late(self) -> None:
-        self._is_busy = False
+        self.is_busy = False
         self._drop()
         self._failed(f"writing them took longer than {WRITE_S:.0f} s")
 
@@ -173,8 +191,15 @@ class Pages:
             self._socket.close()
             self._socket = None
         if self._pid:
-            os.kill(self._pid, signal.SIGKILL)  # ours, and not reaped yet
-            os.waitpid(self._pid, 0)
+            fd = os.pidfd_open(self._pid)
+            try:
+                os.kill(self._pid, signal.SIGKILL)  # ours, and not reaped yet
+                poll = select.poll()
+                poll.register(fd, select.POLLIN)
+                if poll.poll(REAP_S * 1000):
+                    os.waitpid(self._pid, 0)
+            finally:
+                os.close(fd)
             self._pid = 0
 
 
