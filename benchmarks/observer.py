@@ -10,11 +10,13 @@ import fcntl
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import struct
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -170,11 +172,11 @@ def argv(work_dir: Path, site: Path, *flags: str) -> list[str]:
 
 
 @contextmanager
-def observing(work_dir: Path, site: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def observing(work_dir: Path, site: Path, log: Path, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
     """A running observer that has written all pages. Raises TimeoutError."""
     with log.open("wb") as file:
         child = subprocess.Popen(
-            argv(work_dir, site, "--rescan_s=100000"),
+            argv(work_dir, site, "--rescan_s=100000", *flags),
             env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -256,6 +258,19 @@ def at_rest(pid: int) -> Activity:
             return after
         before = after
     raise TimeoutError("the observer does not come to rest")
+
+
+def after_a_look(work_dir: Path, site: Path, log: Path, rest_s: float) -> int:
+    """Wake-ups of an observer that serves and was once asked what tasks use, disk too."""
+    with observing(work_dir, site, log, "--serve", "--port=0") as child:
+        address = re.search(r"listening on (\S+)", log.read_text())
+        if address is None:
+            raise RuntimeError(f"it does not listen: {log.read_text()[-500:]}")
+        with urllib.request.urlopen(f"{address[1]}/metrics", timeout=LIMIT_S) as answer:
+            answer.read()
+        before = at_rest(child.pid)
+        time.sleep(rest_s)
+        return activity(child.pid).switches - before.switches
 
 
 def index_s(work_dir: Path, site: Path, fakes: list[Fake], count: int) -> list[float]:
@@ -358,6 +373,8 @@ def measure(bench: Bench) -> list[Row]:
                 note=f"median {median(latencies) * 1e3:.0f} ms"),
             Row("observer: memory (PSS)", busy, "MB", MEMORY_BYTES),
             Row("observer: wake-ups when nothing changes", after.switches - before.switches, "", 0),
+            Row("observer: wake-ups at rest, serving, after a look at /metrics",
+                after_a_look(work_dir, site, directory / "log", bench.pick(20, 3)), "", 0),
         ]  # fmt: skip
         index = index_s(work_dir, site, active, bench.pick(20, 5))
         rows.append(

@@ -63,17 +63,22 @@ class Signals:
 
 
 class Companion(Protocol):
-    """What else runs on the loop: measuring."""
+    """What else runs on the loop: measuring.
+
+    The loop waits until ``fd`` is readable or ``due_in_s`` is over, whichever is first, and calls ``due`` in each of
+    its turns, whatever it woke up for. ``due`` finds out by itself whether there is something to do, and leaves ``fd``
+    unreadable: nobody else reads from it, and one that stays readable keeps the loop awake.
+    """
 
     @property
     def fd(self) -> int | None:
-        """Readable when ``due`` is to be called; None: nothing to wait for."""
+        """Readable when there is something to take; None: nothing to wait for."""
 
     def due_in_s(self) -> float | None:
-        """When to call ``due``; None: not before ``fd`` is readable."""
+        """How long to wait for ``fd`` at most; None: for good."""
 
     def due(self) -> frozenset[TaskKey]:
-        """Do what is due; the tasks of which something is known that was not before."""
+        """Take what ``fd`` tells of and do what is due; the tasks of which something is known that was not before."""
 
     def changed(self, changes: Changes) -> None:
         """Tasks have changed, and their pages are written."""
@@ -155,7 +160,7 @@ class Observer:
             self._write(self._burst(changes))
         elif site.has_work:
             site.work()
-        if self._companion is not None and self._companion.due_in_s() == 0.0:
+        if self._companion is not None:
             news = self._companion.due()
             if news:
                 site.look_again(news)

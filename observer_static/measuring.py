@@ -63,15 +63,15 @@ class Measuring:
         if self._states.pop(key, None) is not None and self._sampling is not None:
             self._sampling.forget(key)
 
-    # -- for the loop --------------------------------------------------------------------------------------------------
+    # -- for the loop: its ``Companion`` says what is called when ------------------------------------------------------
 
     @property
     def fd(self) -> int | None:
-        """Readable when ``due`` is to be called."""
+        """Readable when a count of disk has answers."""
         return self._sampling.fd if self._sampling is not None else None
 
     def due_in_s(self) -> float | None:
-        """When to call ``due``; None: not before ``fd`` is readable."""
+        """When something is due though ``fd`` says nothing; None: never."""
         now_s = time.monotonic()
         waits_s = [self._sampling.due_in_s(now_s)] if self._sampling is not None else []
         if self._textfile_due_s is not None:

@@ -1,6 +1,7 @@
 """When tasks are measured: when somebody looks, and at an interval where one was asked for. Never otherwise.
 
-Whoever owns the loop waits for ``fd`` and for ``due_in_s``, and calls ``due`` then. Looking may be done from any
+Whoever owns the loop waits for ``fd`` and for ``due_in_s``, and calls ``due`` after either
+(:class:`observer_static.loop.Companion`). Looking may be done from any
 thread; a lock keeps two from measuring at once.
 """
 
@@ -14,7 +15,7 @@ from typing import Final, Generic, TypeVar
 from observer_static.disk import Agent, Collector, Disk, Walk
 from observer_static.history import History, UsagePoint
 from thermos.core.state import RunnerState
-from thermos.host.usage import Sampler, TaskUsage
+from thermos.host.usage import Sampler, TaskUsage, Usage
 
 K = TypeVar("K", bound=Hashable)
 
@@ -26,6 +27,8 @@ LIST_S: Final = 0.5
 DISK_FRESH_S: Final = 60.0
 #: The original's interval: what the ring of history is made for where none was asked for.
 HISTORY_INTERVAL_S: Final = 20.0
+#: Of a task of which only the disk was counted: all but the time.
+_NOT_MEASURED: Final = (None,) * (len(Usage._fields) - 1 - len(Usage._field_defaults))
 
 
 class Sampling(Generic[K]):
@@ -81,7 +84,7 @@ class Sampling(Generic[K]):
         return self._disk is not None and self._disk.is_busy
 
     def due_in_s(self, now_s: float) -> float | None:
-        """When to call ``due``, counted from *now_s* (monotonic); None: not before ``fd`` is readable."""
+        """When something is due though ``fd`` says nothing, counted from *now_s* (monotonic); None: never."""
         with self._lock:
             waits_s = [self._disk.due_in_s(now_s)] if self._disk is not None else []
             if self._interval_s is not None:
@@ -127,7 +130,7 @@ class Sampling(Generic[K]):
     def usage(self, key: K) -> TaskUsage | None:
         """What *key* used when it was last measured; None: it never was. Measures nothing."""
         with self._lock:
-            return self._with_disk(key) if key in self._usages else None
+            return self._with_disk(key) if key in self._usages or key in self._disks else None
 
     def disk(self, key: K) -> Disk | None:
         """What its sandbox used when it was last counted, or why that is not known; None: it never was."""
@@ -166,7 +169,10 @@ class Sampling(Generic[K]):
 
     def _with_disk(self, key: K) -> TaskUsage:
         disk = self._disks.get(key)
-        return self._usages[key]._replace(disk_bytes=disk.used_bytes if disk is not None else None)
+        if disk is None:
+            return self._usages[key]
+        usage = self._usages.get(key) or TaskUsage(Usage(disk.at_s, *_NOT_MEASURED), {})
+        return usage._replace(disk_bytes=disk.used_bytes)
 
     def _measure(self, states: Mapping[K, RunnerState], now_s: float) -> None:
         if not states:

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -240,22 +239,63 @@ def test_a_directory_in_a_checkpoint_root_is_refused(place: Place) -> None:
     assert not place.site.exists()
 
 
+def work(child: subprocess.Popen[bytes]) -> list[str]:
+    """What the kernel counted of each of its threads: time on a processor, time waiting for one, turns on it."""
+    return [file.read_text() for file in sorted(Path(f"/proc/{child.pid}/task").glob("*/schedstat"))]
+
+
+def rests(child: subprocess.Popen[bytes]) -> bool:
+    """Whether it did nothing at all while five other programs ran from their beginning to their end."""
+    before = work(child)
+    for _ in range(5):
+        subprocess.run([sys.executable, "-c", "pass"], check=True)
+    return work(child) == before
+
+
+def has_children(child: subprocess.Popen[bytes]) -> bool:
+    return any(file.read_text() for file in Path(f"/proc/{child.pid}/task").glob("*/children"))
+
+
+def address_of(place: Place) -> str:
+    address = re.search(r"listening on (\S+)", place.said())
+    assert address is not None, place.said()
+    return address[1]
+
+
+def fetched(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=SOON_S) as answer:
+        return bytes(answer.read())
+
+
 def test_where_nothing_happens_nothing_runs(place: Place) -> None:
     FakeTask(place.root, "task-1", processes=2)
     finished(place.root, 3)
     child = place.ready("--rescan_s=100000")
+    until(lambda: rests(child), "it never rests")
+    assert rests(child)
 
-    def switches() -> int:
-        status = Path(f"/proc/{child.pid}/status").read_text()
-        return sum(map(int, re.findall(r"ctxt_switches:\s*(\d+)", status)))
 
-    until(lambda: Path(f"/proc/{child.pid}/wchan").read_text() not in ("", "0") or True, "it waits")
-    quiet = threading.Event()
-    before = -1
-    while before != (before := switches()):  # until it has come to rest
-        quiet.wait(0.3)
-    quiet.wait(3)
-    assert switches() == before
+def test_after_a_look_it_rests_again(place: Place) -> None:
+    task = FakeTask(place.root, "task-1")
+    (task.sandbox / "big").write_bytes(b"x" * 50_000)
+    child = place.ready("--rescan_s=100000", "--serve", "--port=0")
+    fetched(f"{address_of(place)}/metrics")  # which has the disk counted
+    until(lambda: not has_children(child), "what counted disk was not waited for")
+    until(lambda: rests(child), "it never rests")
+    assert re.search(rb"^thermos_tasks_disk_bytes [1-9]", fetched(f"{address_of(place)}/metrics"), re.MULTILINE)
+
+
+def test_between_two_counts_of_disk_it_rests(place: Place) -> None:
+    task = FakeTask(place.root, "task-1")
+    (task.sandbox / "big").write_bytes(b"x" * 50_000)
+    textfile = place.directory / "thermos.prom"
+    child = place.ready("--rescan_s=100000", "--task_disk_collection_interval_secs=10000", f"--textfile={textfile}")
+    until(
+        lambda: textfile.exists() and re.search(r"^thermos_tasks_disk_bytes [1-9]", textfile.read_text(), re.MULTILINE),
+        place.said,
+    )
+    until(lambda: not has_children(child), "what counted disk was not waited for")
+    until(lambda: rests(child), "it never rests")
 
 
 def test_kill_9_at_any_moment_leaves_whole_pages_and_the_next_start_cleans_up(place: Place) -> None:
@@ -366,12 +406,8 @@ def test_served_measured_and_counted(place: Place) -> None:
     finished(place.root, 2)
     textfile = place.directory / "thermos.prom"
     child = place.ready("--serve", "--port=0", f"--textfile={textfile}", "--task_process_collection_interval_secs=1")
-    address = re.search(r"listening on (\S+)", place.said())
-    assert address is not None
-    with urllib.request.urlopen(f"{address[1]}/", timeout=SOON_S) as answer:
-        assert b"task-1" in answer.read()
-    with urllib.request.urlopen(f"{address[1]}/metrics", timeout=SOON_S) as answer:
-        assert b'thermos_tasks{active="true",state="ACTIVE"} 1.0' in answer.read()
+    assert b"task-1" in fetched(f"{address_of(place)}/")
+    assert b'thermos_tasks{active="true",state="ACTIVE"} 1.0' in fetched(f"{address_of(place)}/metrics")
     until(lambda: textfile.exists() and 'state="SUCCESS"} 2.0' in textfile.read_text(), place.said)
     child.terminate()
     assert child.wait(SOON_S) == 0
