@@ -21,7 +21,7 @@ from thermos.config.ports import (
     ports_requested,
     resolve,
 )
-from thermos.config.probe_checks import probe_problems, probe_warnings
+from thermos.config.probe_checks import endpoint_problems, probe_problems, probe_warnings
 from thermos.definition import Problem, limit_problems
 from thermos.errors import TaskInvalid
 from thermos.schema import MB, ports_wanted
@@ -52,6 +52,7 @@ def job_problems(job: Job) -> Iterator[Problem]:
     yield from _cron_problems(job)
     yield from _update_problems(job)
     yield from _announce_problems(job)
+    yield from endpoint_problems(job.health_check_config, job.lifecycle)
     yield from probe_problems(job.x_probes, ports_wanted(job.task) | portmap(job).keys())
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
+from thermos.config.job_schema import HealthCheckConfig, LifecycleConfig
 from thermos.config.probe_schema import KINDS, READINESS, Probe
 from thermos.definition import Problem, nearest
 from thermos.templates import BadTemplate, parse_address, references
@@ -31,6 +32,18 @@ def probe_problems(probes: Sequence[Probe], ports: Collection[str]) -> Iterator[
         first.setdefault(probe.name, index)
         yield from _kind_problems(probe, path)
         yield from _port_problems(probe, path, ports)
+
+
+def endpoint_problems(health: HealthCheckConfig, lifecycle: LifecycleConfig) -> Iterator[Problem]:
+    """Each page of Aurora's own check and of the requests to stop that nobody can ask for."""
+    if health.health_checker.http is not None:
+        yield from _path_problems(
+            "health_check_config.health_checker.http.endpoint", health.health_checker.http.endpoint
+        )
+    if lifecycle.http is not None:
+        http = lifecycle.http
+        yield from _path_problems("lifecycle.http.graceful_shutdown_endpoint", http.graceful_shutdown_endpoint)
+        yield from _path_problems("lifecycle.http.shutdown_endpoint", http.shutdown_endpoint)
 
 
 def probe_warnings(probes: Sequence[Probe], is_announced: bool) -> Iterator[Problem]:
@@ -73,17 +86,17 @@ def _kind_problems(probe: Probe, path: str) -> Iterator[Problem]:
         yield Problem(path, "asks nobody", f"set one of {', '.join(KINDS)}")
     elif len(kinds) > 1:
         yield Problem(path, f"has {' and '.join(kinds)}", "make a probe of each")
-    if probe.http is not None and not _is_path(probe.http.endpoint):
-        hint = "a path is printable ASCII without spaces"
-        yield Problem(f"{path}.http.endpoint", f"is {probe.http.endpoint!r}", hint)
+    if probe.http is not None:
+        yield from _path_problems(f"{path}.http.endpoint", probe.http.endpoint)
     if probe.shell is not None and not probe.shell.command.strip():
         yield Problem(f"{path}.shell.command", "is empty", "say what is run")
     elif probe.shell is not None and "\0" in probe.shell.command:
         yield Problem(f"{path}.shell.command", "holds a NUL, which no command line can")
 
 
-def _is_path(endpoint: str) -> bool:
-    return all("!" <= character <= "~" for character in endpoint)
+def _path_problems(path: str, endpoint: str) -> Iterator[Problem]:
+    if not all("!" <= character <= "~" for character in endpoint):
+        yield Problem(path, f"is {endpoint!r}", "a path is printable ASCII without spaces")
 
 
 def _port_problems(probe: Probe, path: str, ports: Collection[str]) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from thermos.config.job_schema import (
     LifecycleConfig,
     MesosTaskInstance,
 )
-from thermos.config.probe_checks import probe_problems
+from thermos.config.probe_checks import endpoint_problems, probe_problems
 from thermos.config.probe_schema import READINESS, Probe
 from thermos.core.lifetime_events import Plan
 from thermos.definition import Problem, about, build, limit_problems, plain
@@ -230,6 +230,7 @@ def _assignment(
         numbers = {name: target for name, target in bound.items() if isinstance(target, int)}
     found += limit_problems(instance.health_check_config, "health_check_config")
     found += limit_problems(instance.lifecycle, "lifecycle")
+    found += endpoint_problems(instance.health_check_config, instance.lifecycle)
     found += problems(instance.task, numbers)
     command = _command(instance, task_id, numbers, found)
     probes = _probes(instance, task_id, numbers, found)

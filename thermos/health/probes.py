@@ -53,11 +53,10 @@ class HttpProbe(NamedTuple):
 
     def start(self, loop: Loop, done: Done) -> Cancel:
         """Ask."""
-        path = self.endpoint if self.endpoint.startswith("/") else f"/{self.endpoint}"
         request = Request(
             loop,
             self.port,
-            path,
+            self.endpoint,
             lambda response: done(Result(self._judge(response), response.latency_s)),
             timeout_s=self.timeout_s,
             tls=self.tls,

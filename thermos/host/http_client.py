@@ -29,6 +29,8 @@ MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 #: At once. A whole record of TLS, so that no decrypted byte is left where no selector sees it.
 _READ_BYTES: Final = 16 << 10
+#: Of a path or an address that is none, so many characters are told.
+_TOLD: Final = 60
 
 
 class Response(NamedTuple):
@@ -43,7 +45,10 @@ class Response(NamedTuple):
 
 
 class Request:
-    """A request under way; ``done`` is called once, from the loop, unless it is cancelled."""
+    """A request under way; ``done`` is called once, from the loop, unless it is cancelled.
+
+    *path* is given a leading slash where it has none.
+    """
 
     def __init__(
         self,
@@ -61,7 +66,7 @@ class Request:
     ) -> None:
         self._loop = loop
         self._port = port
-        self._path = path
+        self._path = path if path.startswith("/") else f"/{path}"
         self._done = done
         self._method = method
         self._headers = dict(headers or {})
@@ -154,8 +159,8 @@ class Request:
         try:
             request = h11.Request(method=self._method, target=self._path, headers=list(headers.items()))
             self._unsent = (self._connection.send(request) or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
-        except h11.LocalProtocolError as error:
-            self._fail(f"{self._path!r} is no path of a URL ({error})")
+        except (h11.LocalProtocolError, UnicodeEncodeError):
+            self._fail(f"{_short(self._path)} is no path of a URL")
             return
         self._body = bytearray()
         self._status = 0
@@ -220,7 +225,11 @@ class Request:
         """Ask again where the answer sends us, if that is another page of the same service."""
         from urllib.parse import urljoin, urlsplit  # brings half a megabyte, and few services send anybody on
 
-        target = urlsplit(urljoin(f"{self._scheme}://localhost:{self._port}{self._path}", self._location))
+        try:
+            target = urlsplit(urljoin(f"{self._scheme}://localhost:{self._port}{self._path}", self._location))
+        except ValueError:
+            self._fail(f"it sends us on to {_short(self._location)}, which is no URL")
+            return True
         if target.scheme != self._scheme or target.netloc not in (f"localhost:{self._port}", f"127.0.0.1:{self._port}"):
             return False
         self._redirects += 1
@@ -248,6 +257,11 @@ class Request:
             self._loop.unwatch(self._socket.fileno())
             self._socket.close()
             self._socket = None
+
+
+def _short(text: str) -> str:
+    """*text* in quotes, in plain ASCII, cut."""
+    return ascii(text if len(text) <= _TOLD else f"{text[:_TOLD]}...")
 
 
 @cache

@@ -9,9 +9,11 @@ import random
 import re
 import secrets
 import signal
+import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -395,6 +397,102 @@ def test_a_check_that_misbehaves_ends_its_task_and_leaves_nothing(run: Make, com
     assert len(status["message"]) < 4096
     assert made.exit_code() == ExitCode.OK
     until(lambda: not with_words(made.word), "nothing is left")
+
+
+def moved(place: bytes) -> bytes:
+    return answer(302, b"", b"Location: " + place + b"\r\n")
+
+
+#: What a task's own server answers, each part after the other until nobody listens: and what is said of it.
+SERVERS: Final[dict[str, tuple[tuple[bytes, ...], str]]] = {
+    "a place that is no URL": ((moved(b"http://[bad"),), "which is no URL"),
+    "a place in Latin-1": ((moved(b"/h\xfc"),), "is no path of a URL"),
+    "a place on another host": ((moved(b"http://192.0.2.1/health"),), "answered '' instead of 'ok'"),
+    "a place that leads back": ((moved(b"/health"),), "answered '' instead of 'ok'"),
+    "a place of 15 KB": ((moved(b"/" + b"x" * 15_000),), "answered '' instead of 'ok'"),
+    "huge headers": ((b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000,), "what it answered is no HTTP"),
+    "one huge header": ((b"HTTP/1.1 200 OK\r\nX: " + b"y" * (1 << 20),), "what it answered is no HTTP"),
+    "an endless body": ((b"HTTP/1.1 200 OK\r\n\r\n", *[b"x" * 65536] * 1000), "answered 'xxx"),
+    "a slow drip": ((b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", *[b""] * 1000), "no answer within 0.3 s"),
+    "interim answers without end": ((b"HTTP/1.1 100 Continue\r\n\r\n",) * 100_000, "no answer within 0.3 s"),
+    "another protocol": ((b"HTTP/1.1 101 Switching Protocols\r\n\r\n",), "what it answered is no HTTP"),
+    "a status line of garbage": ((b"HTTP/9.9 \xff\xfe OK\r\n\r\n",), "what it answered is no HTTP"),
+    "a status of seven digits": ((b"HTTP/1.1 2000000 OK\r\n\r\n",), "what it answered is no HTTP"),
+    "NULs": ((b"\0" * 100_000,), "what it answered is no HTTP"),
+    "NULs in a header": ((answer(200, b"ok", b"X: a\0b\r\n"),), "what it answered is no HTTP"),
+    "two lengths": ((answer(200, b"ok", b"Content-Length: 5\r\n"),), "what it answered is no HTTP"),
+    "a length below zero": ((b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",), "what it answered is no HTTP"),
+    "chunks without a size": (
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",),
+        "what it answered is no HTTP",
+    ),
+    "UTF-16": ((answer(200, "ok".encode("utf-16")),), "instead of 'ok'"),
+    "no text": ((answer(200, bytes(range(256))),), "instead of 'ok'"),
+    "compressed": ((answer(200, b"\x1f\x8b\x08\0", b"Content-Encoding: gzip\r\n"),), "instead of 'ok'"),
+    "TLS": ((b"\x15\x03\x01\x00\x02\x02\x46",), "what it answered is no HTTP"),
+}
+
+
+@contextlib.contextmanager
+def serving(parts: Sequence[bytes], requests: list[bytes] | None = None) -> Iterator[int]:
+    """A server that answers every connection with *parts*; yields its port. An empty one: a byte, and a pause."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    is_over = threading.Event()
+
+    def serve() -> None:
+        while not is_over.is_set():
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.settimeout(5)
+                    head = connection.recv(4096)
+                    if requests is not None:
+                        requests.append(head)
+                    for part in parts:
+                        if is_over.wait(0.02 if not part else 0):
+                            break
+                        connection.sendall(part or b"x")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        is_over.set()
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_that_attacks_its_check_fails_its_task_alone(run: Make, name: str) -> None:
+    parts, said = SERVERS[name]
+    config = {"initial_interval_secs": 0, "interval_secs": 0.1, "timeout_secs": 0.3}
+    with serving(parts) as port:
+        made = run()
+        made.launch(SLEEPER, ports={"health": port}, health_check_config=config)
+        status = made.until("TASK_FAILED")
+        assert made.exit_code() == ExitCode.OK
+    assert status["message"].startswith(f"Task is unhealthy: http://localhost:{port}/health")
+    assert said in status["message"]
+    assert len(status["message"]) < 400
+    assert status["message"].isprintable()
+    assert "Traceback" not in made.said
+
+
+def test_a_page_that_is_no_page_is_refused_at_once(run: Make) -> None:
+    made = run()
+    made.launch(
+        SLEEPER,
+        ports={"health": 1},
+        health_check_config={"health_checker": {"http": {"endpoint": "/gesund-\xfc"}}},
+        lifecycle={"http": {"graceful_shutdown_endpoint": "/ende-\xfc", "shutdown_endpoint": "/a b"}},
+    )
+    message = made.until("TASK_FAILED")["message"]
+    for path in ("http.endpoint", "http.graceful_shutdown_endpoint", "http.shutdown_endpoint"):
+        assert path in message
+    assert made.exit_code() == ExitCode.OK
 
 
 def test_without_a_port_called_health_nothing_is_asked(run: Make) -> None:

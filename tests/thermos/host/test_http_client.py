@@ -184,7 +184,38 @@ def test_it_goes_where_the_same_service_sends_it_and_nowhere_else() -> None:
     assert MAX_REDIRECTS < 10
 
 
-@pytest.mark.parametrize("path", ["/a b", "/a\r\nX: y", "/\0"])
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (b"http://[bad", "it sends us on to 'http://[bad', which is no URL"),
+        (b"//[::1", "which is no URL"),
+        (b"/h\xfc", "'/h\\xfc' is no path of a URL"),
+        (b"/" + b"h\xfc" * 5000, "is no path of a URL"),
+    ],
+)
+def test_a_place_that_is_none_is_told(place: bytes, said: str) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: " + place + b"\r\nContent-Length: 0\r\n\r\n"
+    with service(answer(moved)) as port:
+        error = str(ask(port).error)
+    assert said in error
+    assert error.isascii()
+    assert len(error) < 300
+
+
+def test_a_path_without_its_slash_is_given_one() -> None:
+    heads: list[bytes] = []
+
+    def handle(connection: socket.socket, head: bytes) -> None:
+        heads.append(head)
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with service(handle) as port:
+        assert ask(port, "quitquitquit", method="POST").status == 204
+        assert ask(port, "").status == 204
+    assert [head.split(b" ")[1] for head in heads] == [b"/quitquitquit", b"/"]
+
+
+@pytest.mark.parametrize("path", ["/a b", "/a\r\nX: y", "/\0", "/gesund-\xfc", "/\udc80"])
 def test_a_path_that_is_none_sends_nothing(path: str) -> None:
     heads: list[bytes] = []
     with service(lambda connection, head: heads.append(head)) as port:
