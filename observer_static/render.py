@@ -56,10 +56,10 @@ def visible(html: str) -> str:
     return html.translate(_SHOWN) if any(char in html for char in _INVISIBLE) else html
 
 
-def documented(module: ModuleType) -> dict[type, frozenset[str]]:
-    """The fields that each dataclass of *module* promises to templates."""
+def documented(*modules: ModuleType) -> dict[type, frozenset[str]]:
+    """The fields that each dataclass of *modules* promises to templates."""
     found: dict[type, frozenset[str]] = {LoopContext: frozenset({"first"})}
-    for value in vars(module).values():
+    for value in (value for module in modules for value in vars(module).values()):
         if isinstance(value, type) and dataclasses.is_dataclass(value):
             found[value] = frozenset(f.name for f in dataclasses.fields(value) if f.metadata.get("doc"))
     return found
@@ -69,10 +69,10 @@ _getattr: Final = builtins.getattr
 
 
 class DocumentedEnvironment(Environment):
-    """Templates in *directories*, the first that has one counts; they know the documented fields of *module*'s
+    """Templates in *directories*, the first that has one counts; they know the documented fields of *modules*'
     dataclasses and nothing else of them."""
 
-    def __init__(self, module: ModuleType, *directories: Path) -> None:
+    def __init__(self, modules: Iterable[ModuleType], *directories: Path) -> None:
         super().__init__(
             loader=FileSystemLoader(directories),
             autoescape=True,
@@ -81,7 +81,7 @@ class DocumentedEnvironment(Environment):
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self.fields: Final = documented(module)
+        self.fields: Final = documented(*modules)
         # One look-up: a page asks for a hundred fields.
         self._known: Final = frozenset((kind, name) for kind, names in self.fields.items() for name in names)
 
@@ -190,7 +190,7 @@ class Renderer:
 
     def __init__(self, templates: str | None = None) -> None:
         directory = Path(templates) if templates is not None else DIRECTORY
-        self._environment = DocumentedEnvironment(pages, directory)
+        self._environment = DocumentedEnvironment([pages], directory)
         css = (directory / "page.css").read_text("utf-8")
         js = (directory / "page.js").read_text("utf-8")
         self._assets = {

@@ -17,7 +17,7 @@ from scheduler.core.offers import room_of
 from scheduler.core.ranges import ranges_of
 from scheduler.model import Config, Constraint, JobKey, Resources, Task
 from scheduler.pages import paths
-from scheduler.pages.pages import Amounts, ConfigView, JobName, Labeled, Paging, StateCount, TaskRow
+from scheduler.pages.parts import Amounts, ConfigView, JobName, Labeled, Paging, StateCount, TaskRow
 from scheduler.states import ACTIVE, ScheduleStatus
 from thermos import __version__
 from thermos.formats import assigned_task as wire

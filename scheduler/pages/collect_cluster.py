@@ -25,16 +25,8 @@ from scheduler.pages.collect import (
     state_counts,
 )
 from scheduler.pages.collect_maintenance import MODES, SeenMaintenance, maintenance_view, seen_maintenance
-from scheduler.pages.pages import (
-    AgentPage,
-    AgentRow,
-    AgentsPage,
-    GroupRow,
-    Labeled,
-    OfferRow,
-    OffersPage,
-    PendingPage,
-)
+from scheduler.pages.pages import AgentPage, AgentsPage, OffersPage, PendingPage
+from scheduler.pages.parts import AgentRow, GroupRow, Labeled, OfferRow
 from thermos.formats.mesos_v1_scheduler import Offer
 
 #: Attributes of a host that are shown.

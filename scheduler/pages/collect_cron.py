@@ -14,7 +14,8 @@ from scheduler.core.cron import next_run_ms
 from scheduler.model import JobKey
 from scheduler.pages import paths
 from scheduler.pages.collect import ROWS, Common, common, job_name, paged
-from scheduler.pages.pages import CronPage, CronRow, CronView
+from scheduler.pages.pages import CronPage
+from scheduler.pages.parts import CronRow, CronView
 from scheduler.states import ACTIVE
 from thermos.formats.aurora_api import CronCollisionPolicy, JobConfiguration
 

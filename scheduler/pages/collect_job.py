@@ -25,7 +25,8 @@ from scheduler.pages.collect import (
 )
 from scheduler.pages.collect_cron import SeenCron, cron_view, seen_cron
 from scheduler.pages.collect_updates import MAX_CONFIGS, update_row
-from scheduler.pages.pages import ConfigView, EventRow, InstancePage, JobPage, TaskHistory
+from scheduler.pages.pages import InstancePage, JobPage
+from scheduler.pages.parts import ConfigView, EventRow, TaskHistory
 from thermos.formats.aurora_api import JobConfiguration, JobUpdateDetails
 
 #: Rows of one page.

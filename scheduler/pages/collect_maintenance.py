@@ -12,7 +12,8 @@ from scheduler.core.sla import Standings, may_kill
 from scheduler.model import Host, Mode, Task
 from scheduler.pages import paths
 from scheduler.pages.collect import Common, common, is_active, job_name, paged
-from scheduler.pages.pages import HeldRow, MaintenancePage, MaintenanceView, Paging
+from scheduler.pages.pages import MaintenancePage
+from scheduler.pages.parts import HeldRow, MaintenanceView, Paging
 from scheduler.states import MOVES, ScheduleStatus
 from thermos.formats.assigned_task import SlaPolicy
 from thermos.formats.aurora_api import HostMaintenanceRequest

@@ -27,14 +27,8 @@ from scheduler.pages.collect import (
     state_counts,
 )
 from scheduler.pages.collect_job import kind_of, newest
-from scheduler.pages.pages import (
-    Ended,
-    JobRow,
-    PoolRow,
-    RolePage,
-    RoleRow,
-    RolesPage,
-)
+from scheduler.pages.pages import RolePage, RolesPage
+from scheduler.pages.parts import Ended, JobRow, PoolRow, RoleRow
 from scheduler.states import ScheduleStatus
 from thermos.formats.aurora_api import JobConfiguration
 from thermos.formats.mesos_v1_scheduler import Offer

@@ -16,15 +16,8 @@ from scheduler.core.updates import UNHEALTHY_WAIT_MS, strategy_of
 from scheduler.model import JobKey, config_of
 from scheduler.pages import paths
 from scheduler.pages.collect import MAX_LABELS, Common, common, config_view, job_name, message, paged
-from scheduler.pages.pages import (
-    ConfigView,
-    Labeled,
-    ProgressRow,
-    StateCount,
-    UpdateEventRow,
-    UpdatePage,
-    UpdateRow,
-)
+from scheduler.pages.pages import UpdatePage
+from scheduler.pages.parts import ConfigView, Labeled, ProgressRow, StateCount, UpdateEventRow, UpdateRow
 from thermos.formats.aurora_api import (
     JobInstanceUpdateEvent,
     JobUpdate,

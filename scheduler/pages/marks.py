@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from observer_static.filters import href, number, to
 from observer_static.pages import Port
-from scheduler.pages.pages import StateCount
+from scheduler.pages.parts import StateCount
 
 #: Shape and colour of a state: a class of page.css.
 CLASSES: Final = {

@@ -1,6 +1,7 @@
 """Generated page of ``docs/reference/``: ``python -m scheduler.pages.reference --write`` or ``--check``.
 
-What a template of the scheduler may show is written once, in the dataclasses of :mod:`scheduler.pages.pages`.
+What a template of the scheduler may show is written once, in the dataclasses of :mod:`scheduler.pages.pages` and
+:mod:`scheduler.pages.parts`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from observer_static.reference import dataclasses_of, part
-from scheduler.pages import pages
+from scheduler.pages import pages, parts
 from thermos import generated
 
 #: Where the pages lie in a checkout.
@@ -43,8 +44,7 @@ said there of times, sizes and texts.
 def what_pages_show() -> str:
     """The page on all fields."""
     kinds = get_args(pages.Page)
-    parts = [kind for kind in dataclasses_of(pages) if kind not in kinds]
-    sections = ["## Pages\n", *map(part, kinds), "## Their parts\n", *map(part, parts)]
+    sections = ["## Pages\n", *map(part, kinds), "## Their parts\n", *map(part, dataclasses_of(parts))]
     return _HEAD + "\n\n".join(section.strip("\n") for section in sections) + "\n"
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from observer_static.filters import FILTERS, UNKNOWN
 from observer_static.marks import sentence
 from observer_static.render import DIRECTORY, DocumentedEnvironment, assets, visible
-from scheduler.pages import pages, paths
+from scheduler.pages import pages, parts, paths
 from scheduler.pages.marks import MARKS
 from scheduler.pages.pages import Page
 
@@ -40,7 +40,7 @@ class Renderer:
     """Turns pages into HTML; keeps the compiled templates."""
 
     def __init__(self, templates: Path = _OURS) -> None:
-        self._environment = DocumentedEnvironment(pages, templates, DIRECTORY)
+        self._environment = DocumentedEnvironment([pages, parts], templates, DIRECTORY)
         css = (DIRECTORY / "page.css").read_text("utf-8") + (templates / "scheduler.css").read_text("utf-8")
         js = (DIRECTORY / "page.js").read_text("utf-8") + (templates / "again.js").read_text("utf-8")
         self._assets = {again: assets(css, js, _SECTIONS | ({"again"} if again else set())) for again in (False, True)}

@@ -12,7 +12,8 @@ from scheduler.core.events import Disconnected, MasterError, Suspended
 from scheduler.model import Config, JobKey, Task, TaskEvent, config_of
 from scheduler.pages import collect_cluster, collect_job, collect_roles
 from scheduler.pages.collect import paged
-from scheduler.pages.pages import InstancePage, JobPage, StateCount
+from scheduler.pages.pages import InstancePage, JobPage
+from scheduler.pages.parts import StateCount
 from scheduler.states import ScheduleStatus
 from tests.support.paged import BATCH, CRON, FLAPS, STUCK, WEB, busy_world, view_of
 from tests.support.world import World, offer, task_config

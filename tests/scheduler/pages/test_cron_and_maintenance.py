@@ -10,7 +10,7 @@ from scheduler.core.changes import CronRun, DropMaintenance, PutCronJob, PutCron
 from scheduler.core.commands import DrainHosts, StartMaintenance
 from scheduler.model import Mode, Resources
 from scheduler.pages import collect_cluster, collect_cron, collect_job, collect_maintenance, collect_roles
-from scheduler.pages.pages import CronView, MaintenanceView
+from scheduler.pages.parts import CronView, MaintenanceView
 from tests.support.paged import CRON, WEB, view_of
 from tests.support.world import World, job_of
 from thermos.formats.assigned_task import CoordinatorSlaPolicy, CountSlaPolicy, PercentageSlaPolicy, SlaPolicy

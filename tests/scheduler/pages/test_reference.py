@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from observer_static.reference import dataclasses_of
-from scheduler.pages import pages, reference
+from scheduler.pages import pages, parts, reference
 
 
 @pytest.mark.parametrize("name", reference.PAGES)
@@ -19,7 +19,7 @@ def test_the_page_is_up_to_date(name: str) -> None:
 
 def test_every_field_of_every_page_and_part_is_there() -> None:
     text = reference.what_pages_show()
-    for kind in dataclasses_of(pages):
+    for kind in [*dataclasses_of(pages), *dataclasses_of(parts)]:
         section = text.split(f"### {kind.__name__}\n")[1].split("\n### ")[0]
         for field in dataclasses.fields(kind):
             assert f"| `{field.name}` |" in section

@@ -13,8 +13,9 @@ import pytest
 from jinja2 import Environment, UndefinedError, nodes
 
 from observer_static.filters import FILTERS
+from observer_static.reference import dataclasses_of
 from observer_static.render import DocumentedEnvironment, documented
-from scheduler.pages import pages, render
+from scheduler.pages import pages, parts, render
 from scheduler.pages.marks import CLASSES, MARKS
 from scheduler.pages.pages import Page
 from scheduler.pages.render import TEMPLATES, Renderer
@@ -22,7 +23,7 @@ from scheduler.states import ScheduleStatus
 from tests.observer_static.test_page_attacks import ADDRESS, ADDRESSES, ALL_IN_ONE, PAYLOADS, Structure, changed, places
 
 DIRECTORY = Path(render.__file__).parent / "templates"
-DOCUMENTED = frozenset().union(*documented(pages).values())
+DOCUMENTED = frozenset().union(*documented(pages, parts).values())
 
 
 def sample(kind: Any, name: str = "") -> Any:
@@ -111,7 +112,8 @@ def test_what_is_no_documented_field_does_not_render(tmp_path: Path, wrong: str)
 def test_templates_use_every_field() -> None:
     used = {found.attr for path in DIRECTORY.glob("*.html") for found in _parsed(path).find_all(nodes.Getattr)}
     used |= set(re.findall(r"\.([a-z_]+)\b", (DIRECTORY.parent / "marks.py").read_text("utf-8")))
-    ours = {field.name for kind in documented(pages) if kind.__module__ == pages.__name__ for field in _fields(kind)}
+    kinds = [*dataclasses_of(pages), *dataclasses_of(parts)]
+    ours = {field.name for kind in kinds for field in _fields(kind)}
     assert sorted(ours - used) == []
 
 
