@@ -206,7 +206,7 @@ class CronJobs(Part):
         if run.is_waiting:
             self.counts["cron_job_concurrent_runs"] += 1  # the one that waits is for this time, too
             return 0
-        if self._state.cron_jobs[key].cron_collision_policy not in (None, CronCollisionPolicy.KILL_EXISTING):
+        if not _ends_existing(self._state.cron_jobs[key].cron_collision_policy):
             return 0
         for task in self._state.active_of(key):
             self.tools.tasks.move(task.task_id, ScheduleStatus.KILLING, "Killed for the next run of its cron job")
@@ -302,13 +302,30 @@ class CronJobs(Part):
         except submission.Invalid as error:
             return refused(*error.problems)
         self._catch_up(key)
+        told = self._collision(key)
         self._trigger(key)
-        return done()
+        return done(*told)
+
+    def _collision(self, key: JobKey) -> tuple[str, ...]:
+        """What becomes of a run that is to begin now, where one is under way, in words; Aurora says nothing."""
+        if not self._active(key):
+            return ()
+        run = self._state.cron_runs.get(key)
+        if run is not None and run.is_waiting:
+            return (f"{key} still runs, and its next run waits for the end of this one: no other is added",)
+        policy = self._state.cron_jobs[key].cron_collision_policy
+        if _ends_existing(policy):
+            return (f"{key} still runs: the running one is ended first",)
+        return (f"{key} still runs, and its cron_collision_policy is {policy}: nothing is started",)
 
     def _catch_up(self, key: JobKey) -> None:
         """Its time may have come just now, before anybody looked."""
         if self._next_ms.get(key, self.tools.draft.now.wall_ms + 1) <= self.tools.draft.now.wall_ms:
             self._come(key)
+
+
+def _ends_existing(policy: CronCollisionPolicy | None) -> bool:
+    return policy in (None, CronCollisionPolicy.KILL_EXISTING)
 
 
 def _not_scheduled(key: JobKey) -> Answer:

@@ -15,7 +15,7 @@ from scheduler.client.extending import hooked
 from scheduler.client.job_file import check_optional, read_job_with_tier
 from scheduler.client.keys import JobRef
 from scheduler.client.printing import clean, print_json
-from scheduler.client.scheduler_api import Scheduler
+from scheduler.client.scheduler_api import Scheduler, messages
 from scheduler.client.session import Session
 from scheduler.client.verb import Verb
 from scheduler.client.world import say
@@ -86,14 +86,15 @@ def execute_start(args: argparse.Namespace, session: Session) -> int:
     def start() -> api.Response:
         return scheduler.ask("startCronJob", f"Error starting cron job {job}", job=job.key)
 
-    hooked(session, job, "start_cronjob", start, job, config=session.config)
+    # Whether a run begins at once, later or not at all is the scheduler's to say, and `ask` has passed it on.
+    response = hooked(session, job, "start_cronjob", start, job, config=session.config)
     page = scheduler.page(*job[1:])
     if args.open_browser:
         session.world.open_page(page)
     if args.json:
-        print_json({"job": str(job), "url": page})
+        print_json({"job": str(job), "url": page, "messages": [clean(word) for word in messages(response)]})
     else:
-        say(f"{job} is started; its page is {page}")
+        say(f"asked for a run of {job} now; its page is {page}")
     return ExitCode.OK
 
 
@@ -164,12 +165,13 @@ VERBS = {
     "cron start": Verb(
         "cron start",
         "start a cron job now",
-        "Start the job now, besides the times of its schedule. If it still runs, its cron_collision_policy decides.",
+        "Start the job now, besides the times of its schedule. If it still runs, its cron_collision_policy decides, "
+        "and the scheduler says what becomes of it.",
         "aurora cron start west/www-data/prod/report",
         _CODES,
         configure_start,
         execute_start,
-        ("job", "url"),
+        ("job", "url", "messages"),
     ),
     "cron show": Verb(
         "cron show",

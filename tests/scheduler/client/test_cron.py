@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.aurora_client import Client, Done, Sent, Server, by_method, refused, server
+from tests.support.aurora_client import Client, Done, Sent, Server, by_method, ok, refused, server
 from thermos.formats import aurora_api as api
 from thermos.formats.assigned_task import JobKey
 from thermos.formats.aurora_api import CronCollisionPolicy, ResponseCode
@@ -116,6 +116,17 @@ def test_start(west: West) -> None:
     west.file.write_text("jobs = [")
     assert west.cron("start", KEY, "--config", str(west.file)).code == 3
     assert west.server.sent == []
+
+
+def test_a_start_that_the_scheduler_answers_with_words(west: West, answers: dict[str, Any]) -> None:
+    """It may begin later, or not at all: nobody is told that it has."""
+    words = "nightly still runs, and its cron_collision_policy is CANCEL_NEW: nothing is started"
+    answers["startCronJob"] = ok(None, words)
+    done = west.cron("start", KEY)
+    assert (done.code, done.out) == (0, "")
+    assert f"Message from scheduler: {words}\n" in done.err
+    assert "is started;" not in done.err
+    assert json.loads(west.cron("start", KEY, "--json").out)["messages"] == [words]
 
 
 def test_show(west: West) -> None:

@@ -318,8 +318,28 @@ def test_started_by_hand_it_obeys_its_collision_policy() -> None:
     world.schedule(policy=CANCEL)
     world.command(StartCronJob(JOB, "ann"))
     (task,) = world.tasks()
-    assert world.command(StartCronJob(JOB, "ann")).code is ResponseCode.OK
+    answer = world.command(StartCronJob(JOB, "ann"))
+    assert answer.code is ResponseCode.OK, "as Aurora's, whose clients take this for a success"
+    words = "www/prod/web still runs, and its cron_collision_policy is CANCEL_NEW: nothing is started"
+    assert answer.messages == (words,)
     assert world.tasks() == [task]
+
+
+def test_started_by_hand_it_says_what_becomes_of_the_run_that_is_under_way() -> None:
+    world = Clock("11:30:00")
+    world.schedule()
+    assert world.command(StartCronJob(JOB, "ann")).messages == ()
+    run_task(world)
+    (task,) = world.tasks()
+    assert world.command(StartCronJob(JOB, "ann")).messages == (
+        "www/prod/web still runs: the running one is ended first",
+    )
+    assert world.command(StartCronJob(JOB, "ann")).messages == (
+        "www/prod/web still runs, and its next run waits for the end of this one: no other is added",
+    )
+    world.status(task, "KILLED")
+    world.pass_s(1)
+    assert world.statuses() == ["KILLED", "PENDING"]
 
 
 def test_what_is_not_scheduled_cannot_be_started() -> None:
