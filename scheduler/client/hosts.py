@@ -142,6 +142,13 @@ def unknown(wanted: Iterable[str], known: Iterable[str]) -> list[str]:
     return absent
 
 
+def unknown_in(domain: Domain, wanted: Iterable[str], scheduler: Scheduler) -> list[str]:
+    """As `unknown`; the scheduler is only asked about hosts that nothing in *domain* is on."""
+    there = {task.assigned_task.slave_host for task in domain.tasks if task.assigned_task is not None}
+    empty = [host for host in wanted if host not in there]
+    return unknown(empty, call(scheduler, "maintenanceStatus", empty)) if empty else []
+
+
 def wait_drained(scheduler: Scheduler, session: Session, hosts: Iterable[str]) -> dict[str, MaintenanceMode]:
     """Those of *hosts* that are not DRAINED after some minutes, each with its state."""
     world = session.world

@@ -56,7 +56,8 @@ def execute_list(args: argparse.Namespace, session: Session) -> int:
     include = hosts.optional(args.include_hosts, args.include_file, "--include_hosts", "--include_file")
     grouping = hosts.grouping_named(args.grouping)
     of_job = {} if args.override_file is None else _overrides(args.override_file)
-    domain = hosts.domain(session.scheduler(args.cluster), session, args.min_job_instance_count, include)
+    scheduler = session.scheduler(args.cluster)
+    domain = hosts.domain(scheduler, session, args.min_job_instance_count, include)
     looked_at = domain.hosts if include is None else domain.hosts & set(include)
     limit = Limit(args.percentage, args.duration.seconds)
     groups = domain.probe(looked_at, limit, grouping, of_job)
@@ -68,30 +69,33 @@ def execute_list(args: argparse.Namespace, session: Session) -> int:
         if each.host not in exclude
     ]
     names = list(dict.fromkeys(each.host for each in safe))
+    absent = hosts.unknown_in(domain, include or (), scheduler)
     if args.json:
-        print_json({"cluster": args.cluster, "hosts": names, "jobs": _listed(safe)})
+        print_json({"cluster": args.cluster, "hosts": names, "jobs": _listed(safe), "unknown": absent})
     elif args.list_jobs:
         for each in safe:
             print(f"{each.host}\t{each.job}\t{each.percentage:.2f}\t{each.duration_s}")
     else:
         for name in names:
             print(name)
-    return ExitCode.OK
+    return ExitCode.INVALID_PARAMETER if absent else ExitCode.OK
 
 
 def execute_probe(args: argparse.Namespace, session: Session) -> int:
     """Print what becomes of each job on the hosts."""
     wanted = hosts.from_options(args)
     grouping = hosts.grouping_named(args.grouping)
-    domain = hosts.domain(session.scheduler(args.cluster), session, args.min_job_instance_count, wanted)
+    scheduler = session.scheduler(args.cluster)
+    domain = hosts.domain(scheduler, session, args.min_job_instance_count, wanted)
     groups = domain.probe(wanted, Limit(args.percentage, args.duration.seconds), grouping)
     found = [each for predictions in groups for each in predictions]
+    absent = hosts.unknown_in(domain, wanted, scheduler)
     if args.json:
-        print_json({"cluster": args.cluster, "jobs": _listed(found)})
+        print_json({"cluster": args.cluster, "jobs": _listed(found), "unknown": absent})
     else:
         for each in found:
             print(prediction_line(each))
-    return ExitCode.OK
+    return ExitCode.INVALID_PARAMETER if absent else ExitCode.OK
 
 
 def prediction_line(each: Prediction) -> str:
@@ -132,7 +136,7 @@ VERBS = {
         admin_options.CODES,
         configure_list,
         execute_list,
-        ("cluster", "hosts", "jobs"),
+        ("cluster", "hosts", "jobs", "unknown"),
     ),
     "sla_probe_hosts": Verb(
         "sla_probe_hosts",
@@ -143,6 +147,6 @@ VERBS = {
         admin_options.CODES,
         configure_probe,
         execute_probe,
-        ("cluster", "jobs"),
+        ("cluster", "jobs", "unknown"),
     ),
 }

@@ -236,7 +236,13 @@ def test_hosts_that_may_go_down(west: West, client: Client, scheduler: Server) -
     assert done.out == "".join(f"h{number}\n" for number in range(2, 10))
     done = west.admin("sla_list_safe_domain", "90", "1h", "-l", "-i", "h3,h77")
     assert done.out == "h3\twest/www/prod/hello\t90.00\t3600\n"
-    assert west.admin("sla_list_safe_domain", "90", "1h", "-i", "h77").out == ""
+    assert (done.code, done.err.partition(": it must")[0]) == (6, "the scheduler knows no host h77")
+    done = west.admin("sla_list_safe_domain", "90", "1h", "-i", "h77")
+    assert (done.code, done.out) == (6, "")
+    answer = json.loads(west.admin("sla_list_safe_domain", "90", "1h", "-i", "h3,h77", "--json").out)
+    assert (answer["hosts"], answer["unknown"]) == (["h3"], ["h77"])
+    done = west.admin("sla_list_safe_domain", "90", "1h", "-i", "h2")
+    assert (done.code, done.out, done.err) == (0, "h2\n", "")
     assert west.admin("sla_list_safe_domain", "90", "1h", "--grouping", "none").out == ""
     assert west.admin("sla_list_safe_domain", "90", "1h", "--min_job_instance_count", "11").out == ""
     limits = client.path / "limits"
@@ -252,9 +258,25 @@ def test_hosts_that_may_go_down(west: West, client: Client, scheduler: Server) -
 def test_probing_hosts(west: West) -> None:
     west.tasks = job(10, "h1", "h1", "h2", "h2", "h3", up_s=1000)
     done = west.admin("sla_probe_hosts", "60", "30m", "--hosts", "h1,h3,h5")
+    assert (done.code, done.err.partition(": it must")[0]) == (6, "the scheduler knows no host h5")
     assert done.out == ("h1\twest/www/prod/hello\t0.00\tFalse\t800\nh3\twest/www/prod/hello\t0.00\tFalse\t800\n")
     [first, _] = json.loads(west.admin("sla_probe_hosts", "60", "10m", "--hosts", "h1,h3", "--json").out)["jobs"]
     assert first == {
         "host": "h1", "job": "west/www/prod/hello", "percentage": 60.0, "is_safe": True, "safe_in_s": 0,
         "duration_s": 600,
     }  # fmt: skip
+
+
+def test_probing_hosts_on_which_there_is_nothing(west: West, scheduler: Server) -> None:
+    """No output is an answer for a host without tasks, and none for a name that no agent has."""
+    done = west.admin("sla_probe_hosts", "60", "30m", "--hosts", "h1")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    done = west.admin("sla_probe_hosts", "60", "30m", "--hosts", "h1,nowhere")
+    assert (done.code, done.out) == (6, "")
+    assert "the scheduler knows no host nowhere: it must be named as its agent is" in done.err
+    answer = json.loads(west.admin("sla_probe_hosts", "60", "30m", "--hosts", "nowhere", "--json").out)
+    assert (answer["jobs"], answer["unknown"]) == ([], ["nowhere"])
+    west.tasks = job(10, "h1")
+    scheduler.sent.clear()
+    assert west.admin("sla_probe_hosts", "60", "30m", "--hosts", "h1").code == 0
+    assert "maintenanceStatus" not in scheduler.methods, "whoever may look at tasks only may probe"
