@@ -19,7 +19,7 @@ from thermos.formats.aurora_api import (
 
 
 class PutFramework(NamedTuple):
-    """The master gave us this id; under it we come back after a failover."""
+    """The master gave us this id; under it we come back after a failover. Empty: we have none (any more)."""
 
     framework_id: str
 

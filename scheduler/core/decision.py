@@ -34,7 +34,9 @@ class Draft:
         self.state = state
         self.now = Now(0, 0.0)
         self._transaction = Transaction(state)
+        #: How many changes, and actions, were taken already.
         self._taken = 0
+        self._taken_actions = 0
         self._actions: list[Action] = []
         self._transitions: list[Transition] = []
 
@@ -54,18 +56,22 @@ class Draft:
         """What was decided since the last ``take``."""
         changes = tuple(self._transaction.changes[self._taken :])
         self._taken = len(self._transaction.changes)
-        actions, self._actions = tuple(self._actions), []
+        actions = tuple(self._actions[self._taken_actions :])
+        self._taken_actions = len(self._actions)
         transitions, self._transitions = tuple(self._transitions), []
         return Decision(changes, actions, transitions)
 
     def committed(self) -> None:
         """All that was taken is durable: it cannot be taken back any more."""
         self._transaction = Transaction(self.state)
-        self._taken = 0
-
-    def undo(self) -> None:
-        """Nothing of it could be made durable: as if it had never been decided."""
-        self._transaction.undo()
         self._actions.clear()
+        self._taken = self._taken_actions = 0
+
+    def undo(self) -> tuple[Action, ...]:
+        """Nothing of it could be made durable: as if it had never been decided. Gives what was asked for by it, also
+        what was taken: nobody is to be asked for any of it."""
+        self._transaction.undo()
         self._transitions.clear()
-        self._taken = 0
+        actions, self._actions = tuple(self._actions), []
+        self._taken = self._taken_actions = 0
+        return actions

@@ -18,9 +18,12 @@ from scheduler.core.cron_jobs import CronJobs
 from scheduler.core.deadlines import Deadlines, Due
 from scheduler.core.decision import Decision, Draft
 from scheduler.core.events import (
+    AcceptInverseOffers,
     Acknowledge,
+    Action,
     CoordinatorAnswered,
     Decline,
+    DeclineInverseOffers,
     Disconnected,
     DiskFull,
     DiskHasRoom,
@@ -28,6 +31,7 @@ from scheduler.core.events import (
     Event,
     Failure,
     InverseOffers,
+    Launch,
     MasterError,
     Message,
     Now,
@@ -58,6 +62,9 @@ from thermos.formats.mesos_v1_scheduler import Offer, Status
 
 #: What looks after something of its own; see :mod:`scheduler.core.parts`.
 PARTS: Final[tuple[type[Part], ...]] = (Maintenance, SlaMetrics, CronJobs, Updating, Preempting)
+#: Why nothing new is launched, most telling first.
+_HOLDS: Final = ("refused", "mesos", "zookeeper", "disk")
+_AWAY: Final = "The scheduler has no connection to Mesos"
 #: A refusal for no time at all: the master may offer it again at once, in another shape.
 _NOT_REFUSED_S: Final = 0.0
 
@@ -95,10 +102,11 @@ class Engine:
         self._of_due = {due: part for part in self.parts for due in part.dues}
         self._of_command = {kind: part for part in self.parts for kind in part.commands}
         self.is_leading = False
-        #: Why nothing new is launched, for people: Mesos is away, ZooKeeper does not say whether we lead, no room.
-        self.holds: dict[str, str] = {"mesos": "The scheduler has no connection to Mesos"}
-        #: Why Mesos does not want us any more; a person has to see to it.
-        self.master_error: str | None = None
+        #: Why nothing new is launched, for people: Mesos does not want us (a person has to see to it) or is away,
+        #: ZooKeeper does not say whether we lead, no room. Names are those of ``_HOLDS``.
+        self.holds: dict[str, str] = {"mesos": _AWAY}
+        #: That the master gave us, whether it could be kept or not.
+        self._framework_id: str | None = None
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
@@ -120,8 +128,9 @@ class Engine:
             case Disconnected():
                 self._disconnected()
             case MasterError(message):
-                self.master_error = message
                 self.counts["master_errors"] += 1
+                self._disconnected()
+                self.holds["refused"] = f"Mesos refuses this scheduler: {message}"
             case Failure(agent_id, executor_id, _):
                 self.counts["executors_lost" if executor_id is not None else "agents_lost"] += 1
                 if executor_id is None and agent_id is not None:
@@ -138,7 +147,7 @@ class Engine:
             case DiskFull():
                 self.holds["disk"] = "The scheduler's disk is full, and what it would decide cannot be kept"
             case DiskHasRoom():
-                self.holds.pop("disk", None)
+                self._has_room()
             case CoordinatorAnswered():
                 self.coordinators.answered(event)
             case InverseOffers() | RescindInverseOffer():
@@ -189,16 +198,18 @@ class Engine:
 
     def undo(self, now: Now) -> Decision:
         """What was decided since the last ``committed`` could not be made durable: it was never decided. Gives back
-        the offers, since some may have been taken for it."""
-        self._draft.undo()
+        all offers: those that we hold, and those that somebody was to be told of."""
+        offers, inverse_offers = _offers_of(self._draft.undo())
         self.take_notes()
         self._draft.now = now
-        declined = self.offers.clear()
+        declined = (*self.offers.clear(), *offers)
         self.groups.clear()
         self.deadlines.clear()
         self._resume()
         if declined and self.is_registered:
             self._draft.ask(Decline(declined, _NOT_REFUSED_S))
+        if inverse_offers and self.is_registered:
+            self._draft.ask(DeclineInverseOffers(inverse_offers))  # Mesos asks again
         return self._draft.take()
 
     @property
@@ -217,17 +228,32 @@ class Engine:
         return "mesos" not in self.holds
 
     def _disconnected(self) -> None:
-        self.holds["mesos"] = "The scheduler has no connection to Mesos"
+        self.holds["mesos"] = _AWAY
         self.offers.clear()
 
     def _subscribed(self, event: Subscribed) -> None:
         self.holds.pop("mesos", None)
-        self.master_error = None
+        self.holds.pop("refused", None)
         self.counts["subscriptions"] += 1
         self.offers.clear()  # offers of a connection end with it
+        self._framework_id = event.framework_id
         if event.framework_id != self.state.framework_id:
             self._draft.put(PutFramework(event.framework_id))
+        self._ask_all()
+
+    def _ask_all(self) -> None:
+        """What Mesos told meanwhile may be lost: it is asked about all tasks; none is given up before it answers."""
+        self.tasks.heard_again()
         self.reconciling.registered()
+
+    def _has_room(self) -> None:
+        """There may be room: what is written first shows whether there is, before Mesos is asked for anything."""
+        self.holds.pop("disk", None)
+        known = self._framework_id or self.state.framework_id
+        if known is not None:
+            self._draft.put(PutFramework(known))
+        if self.is_registered:
+            self._ask_all()
 
     def _offered(self, offers: Iterable[Offer]) -> None:
         for offer in offers:
@@ -270,7 +296,7 @@ class Engine:
                 self._of_due[due].due(due, about)
             else:
                 assert isinstance(about, str)
-                self.tasks.due(due, about)
+                self.tasks.due(due, about, is_heard=self.is_registered)
         expired = self.offers.expired(now.mono_s)
         if expired:
             self._draft.ask(Decline(tuple(expired), self.settings.offer_filter_duration_s))
@@ -294,14 +320,13 @@ class Engine:
     @property
     def held(self) -> tuple[str, ...]:
         """Why nothing new is launched at all, for people."""
-        refused = () if self.master_error is None else (f"Mesos refuses this scheduler: {self.master_error}",)
-        return (*refused, *self.holds.values())
+        return tuple(self.holds[name] for name in _HOLDS if name in self.holds)
 
     def pending_reasons(self) -> Mapping[str, str]:
         """Why each task waits that does, for people."""
+        held = next(iter(self.held), None)
         found = {
-            task.task_id: next(iter(self.holds.values()), None) or self.groups.reason(task)
-            for task in self.state.with_status([ScheduleStatus.PENDING])
+            task.task_id: held or self.groups.reason(task) for task in self.state.with_status([ScheduleStatus.PENDING])
         }
         for task in self.state.with_status([ScheduleStatus.THROTTLED]):
             found[task.task_id] = task.events[-1].message or "Waits, since it ended so soon"
@@ -316,3 +341,17 @@ class Engine:
         for part in self.parts:
             found.update(part.metrics())
         return found
+
+
+def _offers_of(actions: Iterable[Action]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids of the offers, and of the inverse offers, that *actions* are about: Mesos waits for a word on each."""
+    offers: list[str] = []
+    inverse_offers: list[str] = []
+    for action in actions:
+        if isinstance(action, Launch):
+            offers += [offer.offer_id for offer in action.offers]
+        elif isinstance(action, Decline):
+            offers += action.offer_ids
+        elif isinstance(action, (AcceptInverseOffers, DeclineInverseOffers)):
+            inverse_offers += action.offer_ids
+    return tuple(offers), tuple(inverse_offers)

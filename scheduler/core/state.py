@@ -103,8 +103,8 @@ class State:
                         del self.by_role[gone.job.role]
                 return PutTask(gone)
             case PutFramework(framework_id):
-                was, self.framework_id = self.framework_id, framework_id
-                return None if was is None else PutFramework(was)
+                was, self.framework_id = self.framework_id, framework_id or None
+                return PutFramework(was or "")
             case PutCronJob(key, job):
                 old_job = self.cron_jobs.get(key)
                 self.cron_jobs[key] = job

@@ -23,6 +23,11 @@ from scheduler.states import TERMINAL, TRANSIENT, ScheduleStatus
 _S = ScheduleStatus
 #: A kill was sent, and is repeated until Mesos says what became of it.
 _BEING_KILLED: Final = frozenset({_S.KILLING, _S.RESTARTING, _S.PREEMPTING, _S.DRAINING})
+#: Deadlines that wait for a word of Mesos, or repeat ours.
+_OF_MESOS: Final = frozenset({Due.KILL_AGAIN, Due.STUCK, Due.PARTITIONED_FOR_LONG})
+#: Mesos is given so long to say, when it is heard again, that an agent is back: its answers come within a second, those
+#: about tens of thousands of tasks within some batches of reconciliation, which are 5 s apart.
+_ANSWER_S: Final = 30.0
 
 
 class Tasks:
@@ -161,11 +166,19 @@ class Tasks:
             self._groups.freed(after.job, now_s)
             self._prune_later(after)
 
-    def _wait_for_partition(self, task: Task) -> None:
+    def _wait_for_partition(self, task: Task, at_least_s: float = 0.0) -> None:
         if task.config.is_rescheduled_when_partitioned:
             elapsed_s = max(0.0, (self._draft.now.wall_ms - task.changed_at_ms) / 1000)
-            at_s = self._draft.now.mono_s + max(0.0, task.config.partition_delay_s - elapsed_s)
+            at_s = self._draft.now.mono_s + max(at_least_s, task.config.partition_delay_s - elapsed_s)
             self._deadlines.set(Due.PARTITIONED_FOR_LONG, task.task_id, at_s)
+
+    def _wait_for_answer(self, task: Task) -> None:
+        """Counted from now, for a task in a state that Mesos should end, of which nobody could hear so far."""
+        at_s = self._draft.now.mono_s + self._settings.transient_task_state_timeout_s
+        self._deadlines.set(Due.STUCK, task.task_id, at_s)
+        if task.status in _BEING_KILLED:
+            self._kill_tries.pop(task.task_id, None)
+            self._retry_kill_later(task.task_id)
 
     def _prune_later(self, task: Task) -> None:
         """Look at the job's history once this task may go. A job with many is looked at as soon as one may."""
@@ -188,10 +201,11 @@ class Tasks:
 
     # -- deadlines that have come --------------------------------------------------------------------------------------
 
-    def due(self, due: Due, task_id: str) -> None:
-        """A deadline of a task has come. The task may be anywhere by now: only what still holds is done."""
+    def due(self, due: Due, task_id: str, *, is_heard: bool = True) -> None:
+        """A deadline of a task has come. The task may be anywhere by now: only what still holds is done. While Mesos is
+        not heard nothing is done about what it would have to say or to hear: ``heard_again`` begins that anew."""
         task = self._state.tasks.get(task_id)
-        if task is None:
+        if task is None or (due in _OF_MESOS and not is_heard):
             return
         if due is Due.UNTHROTTLE and task.status == _S.THROTTLED:
             self.move(task_id, _S.PENDING)
@@ -226,12 +240,16 @@ class Tasks:
             elif status == _S.PARTITIONED:
                 self._wait_for_partition(task)
             elif status in TRANSIENT:
-                # Counted from now: while nobody led, nobody could hear what became of it.
-                self._deadlines.set(Due.STUCK, task.task_id, now.mono_s + settings.transient_task_state_timeout_s)
-                if status in _BEING_KILLED:
-                    self._retry_kill_later(task.task_id)
+                self._wait_for_answer(task)
             elif status in TERMINAL:
                 self._prune_later(task)
+
+    def heard_again(self) -> None:
+        """Mesos is heard again, and is about to say what became of all tasks: until then nothing is known of them."""
+        for task in self._state.with_status(sorted(TRANSIENT)):
+            self._wait_for_answer(task)
+        for task in self._state.with_status([_S.PARTITIONED]):
+            self._wait_for_partition(task, at_least_s=_ANSWER_S)
 
     def census(self) -> Mapping[str, int]:
         """How many tasks are in each state, with a zero for those that none is in."""
