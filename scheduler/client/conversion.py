@@ -11,7 +11,6 @@ from dataclasses import replace
 from scheduler.client.errors import InvalidConfiguration
 from thermos.config.job_json import executor_payload
 from thermos.config.job_schema import (
-    DEFAULT_WATCH_SECS,
     AppcImage,
     BatchUpdateStrategy,
     Container,
@@ -23,7 +22,7 @@ from thermos.config.job_schema import (
     QueueUpdateStrategy,
     VariableBatchUpdateStrategy,
 )
-from thermos.config.ports import is_checked, ports_requested
+from thermos.config.ports import ports_requested, watch_secs
 from thermos.definition import nearest
 from thermos.formats import assigned_task as thrift
 from thermos.formats import aurora_api as api
@@ -79,7 +78,7 @@ def update_settings(job: Job, instances: Sequence[int] | None) -> api.JobUpdateS
         update_group_size=group_size,
         max_per_instance_failures=update.max_per_shard_failures,
         max_failed_instances=update.max_total_failures,
-        min_wait_in_instance_running_ms=_watch_secs(job) * 1000,
+        min_wait_in_instance_running_ms=watch_secs(job) * 1000,
         rollback_on_failure=update.rollback_on_failure,
         update_only_these_instances=_ranges(instances) if instances else None,
         wait_for_batch_completion=waits,
@@ -94,13 +93,6 @@ def update_settings(job: Job, instances: Sequence[int] | None) -> api.JobUpdateS
 
 def _ms(seconds: int | None) -> int | None:
     return None if seconds is None else seconds * 1000
-
-
-def _watch_secs(job: Job) -> int:
-    """How long an instance must run: unlike the original, not at all where its health is checked and nobody said."""
-    if job.update_config.watch_secs is not None:
-        return job.update_config.watch_secs
-    return 0 if is_checked(job) else DEFAULT_WATCH_SECS
 
 
 def _strategy(job: Job) -> tuple[int, bool, api.JobUpdateStrategy]:

@@ -12,7 +12,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from thermos.config.job_json import runner_task
-from thermos.config.job_schema import COLLISION_POLICIES, THERMOS, Container, HttpHealthChecker, Job
+from thermos.config.job_schema import (
+    COLLISION_POLICIES,
+    THERMOS,
+    Container,
+    HttpHealthChecker,
+    Job,
+    VariableBatchUpdateStrategy,
+)
 from thermos.config.ports import (
     PortmapCycle,
     has_health_port,
@@ -20,6 +27,7 @@ from thermos.config.ports import (
     ports_referred,
     ports_requested,
     resolve,
+    watch_secs,
 )
 from thermos.config.probe_checks import endpoint_problems, probe_problems, probe_warnings
 from thermos.definition import Problem, limit_problems
@@ -147,6 +155,7 @@ def _update_problems(job: Job) -> Iterator[Problem]:
         for field, default in (("batch_size", 1), ("wait_for_batch_completion", False)):
             if getattr(update, field) != default:
                 yield Problem(f"update_config.{field}", "contradicts update_strategy", "say it in the strategy alone")
+    yield from _progress_problems(job)
     if update.max_total_failures >= job.instances > 0:
         yield Problem(
             "update_config.max_total_failures",
@@ -159,6 +168,25 @@ def _update_problems(job: Job) -> Iterator[Problem]:
             "update_config.max_total_failures",
             f"is {update.max_total_failures}, in a dedicated job of {job.instances} instances",
             f"it must be at least {least}: on so many machines, some fail",
+        )
+
+
+def _progress_problems(job: Job) -> Iterator[Problem]:
+    """What our scheduler would refuse of how an update goes on, and Aurora's of its batches."""
+    update = job.update_config
+    if isinstance(update.update_strategy, VariableBatchUpdateStrategy) and not update.update_strategy.batch_sizes:
+        yield Problem("update_config.update_strategy.batch_sizes", "is empty", "name the size of one batch at least")
+    deadline, watched = update.progress_deadline_secs, watch_secs(job)
+    if deadline is not None and 1 <= deadline <= watched:
+        by_default = " by default" if update.watch_secs is None else ""
+        yield Problem(
+            "update_config.progress_deadline_secs",
+            f"is {deadline} seconds, and watch_secs is {watched}{by_default}",
+            "it must be above that, or no instance could ever be done",
+        )
+    if update.canary_promote_after_secs is not None and update.canary_count is None:
+        yield Problem(
+            "update_config.canary_promote_after_secs", "is set, and canary_count is not", "say how many canaries"
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from thermos.config.job_schema import Job, MesosTaskInstance
+from thermos.config.job_schema import DEFAULT_WATCH_SECS, Job, MesosTaskInstance
 from thermos.config.probe_checks import ports_in, ports_probed
 from thermos.config.probe_schema import READINESS
 from thermos.errors import ThermosError
@@ -92,3 +92,10 @@ def is_checked(job: Job) -> bool:
         *ports_wanted(job.task),
         *portmap(job),
     }
+
+
+def watch_secs(job: Job) -> int:
+    """How many seconds an updated instance must run: unlike Aurora's, 0 where its health is checked and nobody said."""
+    if job.update_config.watch_secs is not None:
+        return job.update_config.watch_secs
+    return 0 if is_checked(job) else DEFAULT_WATCH_SECS

@@ -241,6 +241,15 @@ def test_a_cron_job_is_not_updated(west: West) -> None:
     assert "may only be updated with `aurora cron schedule west/www/prod/nightly" in done.err
 
 
+def test_what_the_scheduler_would_refuse_of_the_file(west: West) -> None:
+    """All of it at once, with the code of a wrong configuration, and before anybody is asked."""
+    west.strategy("VariableBatchUpdateStrategy(batch_sizes=[]), progress_deadline_secs=40, canary_promote_after_secs=9")
+    done = west.start()
+    assert (done.code, west.server.sent) == (3, [])
+    for field in ("update_strategy.batch_sizes", "progress_deadline_secs", "canary_promote_after_secs"):
+        assert f"update_config.{field}: is " in done.err
+
+
 def test_strictly(west: West) -> None:
     tasks = [
         api.ScheduledTask(AssignedTask(f"t{number}", None, None, TaskConfig(), None, number)) for number in range(3)

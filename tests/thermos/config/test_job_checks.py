@@ -45,6 +45,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "enough failures where dedicated": {
         **with_update(max_total_failures=2), "constraints": {"dedicated": "x"},
     },
+    "a deadline": with_update(watch_secs=0, progress_deadline_secs=1),
+    "canaries that go on": with_update(canary_count=1, canary_promote_after_secs=1),
     "a pulse": with_update(pulse_interval_secs=60),
     "fixed ports where dedicated": {"announce": Announcer("web", {"web": "80"}), "constraints": {"dedicated": "x"}},
     "the same label twice": {"metadata": (Metadata("k", "1"), Metadata("k", "2"))},
@@ -94,6 +96,22 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "a batch of none among others": (
         with_update(update_strategy=VariableBatchUpdateStrategy((1, 0))),
         "update_config.update_strategy.batch_sizes[1]", "is 0 instances",
+    ),
+    "no batches": (
+        with_update(update_strategy=VariableBatchUpdateStrategy(())),
+        "update_config.update_strategy.batch_sizes", "is empty",
+    ),
+    "a deadline that is over before the watch is": (
+        with_update(watch_secs=60, progress_deadline_secs=60),
+        "update_config.progress_deadline_secs", "is 60 seconds, and watch_secs is 60",
+    ),
+    "a deadline within the watch that is the default": (
+        with_update(progress_deadline_secs=45),
+        "update_config.progress_deadline_secs", "is 45 seconds, and watch_secs is 45 by default",
+    ),
+    "canaries without a number": (
+        with_update(canary_promote_after_secs=60),
+        "update_config.canary_promote_after_secs", "is set, and canary_count is not",
     ),
     "a hasty pulse": (with_update(pulse_interval_secs=59), "update_config.pulse_interval_secs", "is 59 seconds"),
     "watching the past": (with_update(watch_secs=-1), "update_config.watch_secs", "is -1 seconds"),
