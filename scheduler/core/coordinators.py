@@ -34,7 +34,7 @@ class _Question(NamedTuple):
     status_key: str
     then: Then
     is_wanted: Callable[[Task], bool]
-    until_ms: int | None
+    until_s: float | None
 
 
 def _always(task: Task) -> bool:
@@ -63,16 +63,16 @@ class Coordinators:
         policy: CoordinatorSlaPolicy,
         then: Then,
         is_wanted: Callable[[Task], bool] = _always,
-        until_ms: int | None = None,
+        until_s: float | None = None,
     ) -> None:
         """Ask, now or when it is the task's turn, whether it may go; *then* hears of it, once, unless the task ends
-        before or is not *is_wanted* any more when its turn comes. Asked twice is asked once. *until_ms*: wall time,
+        before or is not *is_wanted* any more when its turn comes. Asked twice is asked once. *until_s*: monotonic,
         when the task goes in any case."""
         url = policy.coordinator_url or ""
         key = (task.task_id, then)
         if any((one.task_id, one.then) == key for one in self._asked.values()):
             return
-        question = _Question(task.task_id, url, policy.status_key or _STATUS_KEY, then, is_wanted, until_ms)
+        question = _Question(task.task_id, url, policy.status_key or _STATUS_KEY, then, is_wanted, until_s)
         self._waiting.setdefault(url, {})[key] = question
         self._ask_next()
         if key in self._waiting.get(url, ()):
@@ -122,7 +122,7 @@ class Coordinators:
         self._asked[self._number] = question
         self.counts["sla_coordinator_attempts"] += 1
         now = self._draft.now
-        countdown_ms = None if question.until_ms is None else max(0, question.until_ms - now.wall_ms)
+        countdown_ms = None if question.until_s is None else max(0, round((question.until_s - now.mono_s) * 1000))
         self._draft.ask(AskCoordinator(self._number, question.url, question.status_key, task, countdown_ms))
         lost_at_s = now.mono_s + self._settings.sla_coordinator_timeout_s + _LOST_S
         self._deadlines.set(Due.COORDINATOR, self._number, lost_at_s)

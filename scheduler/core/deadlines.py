@@ -18,7 +18,9 @@ class Due(Enum):
     PARTITIONED_FOR_LONG = "partitioned for long"
     PRUNE = "prune"
     RECONCILE = "reconcile"
-    UPDATE = "update"  # about (job, update id): look at all of it
+    UPDATE = "update"  # about (job, update id): look at all of it after a start
+    UPDATE_CANARIES = "update canaries"  # about (job, update id): they were watched for long enough
+    UPDATE_PULSE = "update pulse"  # about (job, update id): none came in time
     UPDATE_INSTANCE = "update instance"  # about (job, update id, instance)
     PRUNE_UPDATES = "prune updates"
     PREEMPT = "preempt"

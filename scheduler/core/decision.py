@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from scheduler.core.changes import Change
+from scheduler.core.elapsed import Elapsed
 from scheduler.core.events import Action, Now
 from scheduler.core.state import State, Transaction
 from scheduler.model import Task
@@ -33,6 +34,8 @@ class Draft:
     def __init__(self, state: State) -> None:
         self.state = state
         self.now = Now(0, 0.0)
+        #: How long ago things were of which the wall time is kept.
+        self.elapsed = Elapsed(self.now)
         self._transaction = Transaction(state)
         #: How many changes, and actions, were taken already.
         self._taken = 0

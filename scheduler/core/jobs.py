@@ -6,7 +6,7 @@ Everything is looked at before anything is changed: a command that is refused ha
 from __future__ import annotations
 
 from scheduler.core import queries, quota, submission
-from scheduler.core.changes import PutQuota
+from scheduler.core.changes import AddUpdateEvent, PutQuota
 from scheduler.core.commands import (
     AddInstances,
     Answer,
@@ -26,9 +26,11 @@ from scheduler.core.decision import Draft
 from scheduler.core.reconciling import Reconciling
 from scheduler.core.settings import Settings
 from scheduler.core.tasks import Tasks
+from scheduler.core.update_record import abort_of
+from scheduler.core.update_request import being_killed
 from scheduler.model import JobKey, Task
 from scheduler.states import TERMINAL, ScheduleStatus
-from thermos.formats.aurora_api import ResponseCode
+from thermos.formats.aurora_api import JobUpdateEvent, JobUpdateStatus, ResponseCode
 
 
 class Jobs:
@@ -92,7 +94,7 @@ class Jobs:
         if command.instances is not None:
             active = [task for task in active if task.instance in command.instances]
         updating = self._updating(command.job)
-        if updating is not None:
+        if updating is not None and not self._ends_abort(command):
             return updating
         if not active:
             return done(f"No active tasks to kill in {command.job}")
@@ -100,6 +102,18 @@ class Jobs:
         for task in active:
             self._tasks.move(task.task_id, ScheduleStatus.KILLING, message)
         return done()  # without a word: clients take any detail for "nothing was killed"
+
+    def _ends_abort(self, command: KillTasks) -> bool:
+        """Whether the job's update is being aborted, and waits for nothing that is not to be killed: then it is over,
+        and what it wanted back does not come back."""
+        update_id = self._state.active_updates[command.job]
+        abort = abort_of(self._state.updates[(command.job, update_id)])
+        waited_for = being_killed(self._state, command.job)
+        if abort is None or not (command.instances is None or waited_for <= command.instances):
+            return False
+        event = JobUpdateEvent(JobUpdateStatus.ABORTED, self._draft.now.wall_ms, abort.user, abort.message)
+        self._draft.put(AddUpdateEvent(command.job, update_id, event))
+        return True
 
     def _restart(self, command: RestartShards) -> Answer:
         if not command.instances:

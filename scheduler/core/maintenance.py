@@ -93,10 +93,10 @@ class Maintenance(Part):
             return refused(*problems)
         names = self._known(command.hosts)
         for name in names:
-            now_ms = self.tools.draft.now.wall_ms
-            self.tools.draft.put(
-                PutMaintenance(HostMaintenanceRequest(name, policy, command.timeout_s, created_timestamp_ms=now_ms))
-            )
+            now = self.tools.draft.now
+            request = HostMaintenanceRequest(name, policy, command.timeout_s, created_timestamp_ms=now.wall_ms)
+            self.tools.draft.put(PutMaintenance(request))
+            self.tools.draft.elapsed.note((Due.DRAIN, name), now)
             self._set_mode(name, Mode.DRAINING)
         self._watch(names)
         self._drain(names)
@@ -125,6 +125,7 @@ class Maintenance(Part):
     def _drop_request(self, name: str) -> None:
         if name in self._state.maintenance:
             self.tools.draft.put(DropMaintenance(name))
+            self.tools.draft.elapsed.forget((Due.DRAIN, name))
 
     # -- draining ------------------------------------------------------------------------------------------------------
 
@@ -178,14 +179,14 @@ class Maintenance(Part):
         wait_s = self.tools.settings.host_maintenance_polling_interval_s
         for name in self._draining:
             request = self._state.maintenance.get(name)
-            if request is not None and (left_ms := _ends_at_ms(request) - now.wall_ms) > 0:
-                wait_s = min(wait_s, left_ms / 1000)
+            if request is not None and (left_s := self._ends_at_s(request) - now.mono_s) > 0:
+                wait_s = min(wait_s, left_s)
         self.tools.deadlines.set(Due.DRAIN, None, now.mono_s + wait_s)
 
     def _drain(self, names: Iterable[str]) -> None:
         """Let go from these hosts, which are DRAINING, what may go now."""
-        now_ms = self.tools.draft.now.wall_ms
-        standings = Standings(self._state, now_ms)
+        now = self.tools.draft.now
+        standings = Standings(self._state, self.tools.draft.elapsed, now)
         for name in names:
             there = [self._state.tasks[task_id] for task_id in self._draining[name]]
             if not there:
@@ -201,7 +202,7 @@ class Maintenance(Part):
                         f"host {name} is DRAINING, and no request says how: drain it again, or end its maintenance"
                     )
                 continue
-            if request.timeout_secs and _ends_at_ms(request) <= now_ms:
+            if request.timeout_secs and self._ends_at_s(request) <= now.mono_s:
                 self.note(f"host {name} was to be empty after {request.timeout_secs} s: all tasks on it go now")
             # In any order: else the same task would be the first of its job each time, and the same one the last.
             there.sort(key=lambda _: self.tools.chance())
@@ -210,17 +211,17 @@ class Maintenance(Part):
                     self._let_go(task, request, standings)
 
     def _let_go(self, task: Task, request: HostMaintenanceRequest, standings: Standings) -> None:
-        now_ms = self.tools.draft.now.wall_ms
-        if _ends_at_ms(request) <= now_ms:
+        now = self.tools.draft.now
+        ends_at_s = self._ends_at_s(request)
+        if ends_at_s <= now.mono_s:
             self._move(task, _OVERDUE if request.timeout_secs else _PLANNED, standings)
             return
-        verdict = may_kill(task, self._state, now_ms, self.tools.settings, request.default_sla_policy, standings)
+        settings, policy = self.tools.settings, request.default_sla_policy
+        verdict = may_kill(task, self._state, now.wall_ms, settings, policy, standings)
         if verdict.is_allowed:
             self._move(task, _PLANNED, standings)
         elif verdict.coordinator is not None:
-            self.tools.coordinators.ask(
-                task, verdict.coordinator, self._answered, self._is_to_go, until_ms=_ends_at_ms(request)
-            )
+            self.tools.coordinators.ask(task, verdict.coordinator, self._answered, self._is_to_go, until_s=ends_at_s)
         else:
             self.counts["sla_drains_put_off"] += 1
 
@@ -267,17 +268,17 @@ class Maintenance(Part):
     def metrics(self) -> Mapping[str, float]:
         found: dict[str, float] = dict(self.counts)
         found["hosts_draining"] = len(self._draining)
-        now_ms = self.tools.draft.now.wall_ms
+        now_s = self.tools.draft.now.mono_s
         for name, there in self._draining.items():
             request = self._state.maintenance.get(name)
             if request is not None and request.timeout_secs:
-                left_ms = _ends_at_ms(request) - now_ms
+                left_ms = round((self._ends_at_s(request) - now_s) * 1000)
                 for task_id in there:
                     task = self._state.tasks[task_id]
                     found[f"maintenance_countdown_ms_{task.job}/{task.instance}"] = left_ms
         return found
 
-
-def _ends_at_ms(request: HostMaintenanceRequest) -> int:
-    """When, wall time, nothing is waited for any longer."""
-    return (request.created_timestamp_ms or 0) + (request.timeout_secs or 0) * 1000
+    def _ends_at_s(self, request: HostMaintenanceRequest) -> float:
+        """When, monotonic, nothing is waited for any longer."""
+        began_s = self.tools.draft.elapsed.at_s((Due.DRAIN, request.host), request.created_timestamp_ms or 0)
+        return began_s + (request.timeout_secs or 0)

@@ -114,17 +114,15 @@ class Preempting(Part):
         settings = self.tools.settings
         self._expire()
         groups = self.tools.groups.groups
-        now = self.tools.draft.now
         delay_ms = settings.preemption_delay_s * 1000
         if not self._round:
-            oldest = sorted(
-                (self._state.tasks[group.first(1)[0]].changed_at_ms, group.number, digest)
-                for digest, group in groups.items()
+            youngest = sorted(
+                (self._waited_ms(group.first(1)[0]), -group.number, digest) for digest, group in groups.items()
             )
-            self._round = [digest for since_ms, _, digest in reversed(oldest) if since_ms + delay_ms <= now.wall_ms]
-            if oldest and not self._round:
-                left_s = (oldest[0][0] + delay_ms - now.wall_ms) / 1000
-                self._search_in(max(0.001, min(settings.preemption_delay_s, left_s)))
+            self._round = [digest for waited_ms, _, digest in youngest if waited_ms >= delay_ms]
+            if youngest and not self._round:
+                left_s = (delay_ms - youngest[-1][0]) / 1000
+                self._search_in(max(0.001, left_s))
                 return
             if self._can_search:
                 self._targets.refresh(self._state.hosts, self.tools.offers)
@@ -133,7 +131,7 @@ class Preempting(Part):
         for _ in range(min(len(self._round), GROUPS_PER_STEP)):
             group = groups.get(self._round.pop())
             if group is not None and self._can_search:
-                self._make_room(group, now.wall_ms - delay_ms)
+                self._make_room(group)
         self._search_in(NEXT_STEP_S if self._round else settings.preemption_slot_search_interval_s)
 
     @property
@@ -149,15 +147,19 @@ class Preempting(Part):
                 del self._slots[digest]
         self._victims = {task_id: of for task_id, of in self._victims.items() if of[1] in self._slots.get(of[0], {})}
 
-    def _make_room(self, group: Group, since_ms: float) -> None:
-        """Slots for those of the group that have waited since then, but for those that have one already."""
+    def _waited_ms(self, task_id: str) -> int:
+        return self.tools.draft.elapsed.age_ms(self._state.tasks[task_id], self.tools.draft.now)
+
+    def _make_room(self, group: Group) -> None:
+        """Slots for those of the group that have waited for long enough, but for those that have one already."""
         if not group.penalty_s:
             return  # not yet tried, or others of it were just placed: the next one may be, too
         config = group.config
         slots = self._slots.get(config.digest, {})
         most = self.tools.settings.preemption_reservation_max_batch_size
         first = group.first(most + len(slots))
-        waiting = sum(self._state.tasks[task_id].changed_at_ms <= since_ms for task_id in first)
+        delay_ms = self.tools.settings.preemption_delay_s * 1000
+        waiting = sum(self._waited_ms(task_id) >= delay_ms for task_id in first)
         now = self.tools.draft.now
         for _ in range(min(most, waiting - len(slots))):
             self.counts["preemptor_searches"] += 1

@@ -94,6 +94,8 @@ class Settings:
 
     # -- limits and features
     max_tasks_per_job: int = 4000
+    #: Failures of tasks that an update may allow, all in all.
+    max_update_instance_failures: int = 20_000
     allowed_job_environments: str = r"^(prod|devel|test|staging\d*)$"
     allowed_container_types: frozenset[str] = frozenset({"MESOS"})
     allow_docker_parameters: bool = False

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from math import ceil, isfinite
 from typing import Final, NamedTuple
 
+from scheduler.core.elapsed import Elapsed, by_the_clock
+from scheduler.core.events import Now
 from scheduler.core.settings import Settings
 from scheduler.core.state import State
 from scheduler.model import JobKey, Task
@@ -45,11 +47,13 @@ class Standing(NamedTuple):
 
 
 class Standings:
-    """How jobs stand at one moment. For many verdicts of one moment: each job is counted once."""
+    """How jobs stand at one moment. For many verdicts of one moment: each job is counted once. Good for as long as
+    nothing changes of their tasks but what it is told of."""
 
-    def __init__(self, state: State, now_ms: int) -> None:
+    def __init__(self, state: State, elapsed: Elapsed, now: Now) -> None:
         self._state = state
-        self._now_ms = now_ms
+        self._elapsed = elapsed
+        self._now = now
         self._by_job: dict[JobKey, dict[int, Standing]] = {}
 
     def of(self, job: JobKey, duration_s: int) -> Standing:
@@ -61,17 +65,20 @@ class Standings:
         return found
 
     def _counted(self, job: JobKey, duration_s: int) -> Standing:
-        before_ms = self._now_ms - duration_s * 1000
         active = self._state.active_of(job)
-        running = ScheduleStatus.RUNNING
-        return Standing(
-            len(active), {task.task_id for task in active if task.status is running and task.changed_at_ms < before_ms}
-        )
+        running = [task for task in active if task.status is ScheduleStatus.RUNNING]
+        age_ms, now, more_than_ms = self._elapsed.age_ms, self._now, duration_s * 1000
+        return Standing(len(active), {task.task_id for task in running if age_ms(task, now) > more_than_ms})
 
     def left(self, task: Task) -> None:
         """The task does not run any longer, but for its end is still one of the job's."""
         for standing in self._by_job.get(task.job, {}).values():
             standing.lasting.discard(task.task_id)
+
+
+def standings_by_the_clock(state: State, now_ms: int) -> Standings:
+    """How jobs stand as far as the clock tells, for those who only look."""
+    return Standings(state, *by_the_clock(now_ms))
 
 
 def may_kill(
@@ -85,7 +92,7 @@ def may_kill(
     """Whether *task*, which is active, may be taken away now.
 
     *policy* is for tasks that have none of their own; where there is neither, nothing is promised. *standings*: of
-    *state* and *now_ms*, told of everything that was taken away since; None: the job is counted anew.
+    *state* at that moment, told of everything that was taken away since; None: the job is counted anew, by the clock.
     """
     own = task.config.wire.sla_policy
     if own is not None and any(own):
@@ -100,7 +107,7 @@ def may_kill(
     counted = policy.count_sla_policy or policy.percentage_sla_policy
     assert counted is not None
     duration_s = counted.duration_secs or 0
-    total, lasting = (standings or Standings(state, now_ms)).of(task.job, duration_s)
+    total, lasting = (standings or standings_by_the_clock(state, now_ms)).of(task.job, duration_s)
     if total < settings.min_required_instances_for_sla_check:
         return _ALLOWED
     needed = required(policy, total)

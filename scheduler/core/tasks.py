@@ -152,6 +152,7 @@ class Tasks:
             self._deadlines.cancel(Due.STUCK, task_id)
             self._deadlines.cancel(Due.KILL_AGAIN, task_id)
             self._kill_tries.pop(task_id, None)
+        self._draft.elapsed.note_task(task_id, status, self._draft.now)
         if after is None or status is None:
             return
         self.counts[f"task_transitions_{status.name}"] += 1
@@ -225,6 +226,7 @@ class Tasks:
         """After a start, or after decisions were taken back: groups and deadlines made anew of the state."""
         self.changed.clear()
         now = self._draft.now
+        self._draft.elapsed.begin(now)
         settings = self._settings
         for task in list(self._state.tasks.values()):
             status = task.status

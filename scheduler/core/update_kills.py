@@ -20,12 +20,12 @@ class Kills:
         self.tools = tools
         self._runs = runs
         self._state = tools.draft.state
-        #: How jobs stand, and at which wall time.
-        self._standings: tuple[int, sla.Standings] | None = None
+        #: How jobs stand, and which moment and version of the tasks that is about.
+        self._standings: tuple[tuple[float, int], sla.Standings] | None = None
 
-    def forget(self) -> None:
-        """What was decided may have been taken back."""
-        self._standings = None
+    @property
+    def _moment(self) -> tuple[float, int]:
+        return self.tools.draft.now.mono_s, self._state.task_version
 
     def look_at(self, run: Run, instance: int, after_s: float) -> None:
         """Have the instance looked at again then."""
@@ -39,10 +39,14 @@ class Kills:
         if is_place_kept and task.agent_id is not None:
             until_s = self.tools.draft.now.mono_s + settings.update_affinity_reservation_hold_time_s
             self.tools.offers.reserve(task.agent_id, (run.job, task.instance), until_s)
-        if self._standings is not None:
-            self._standings[1].left(task)
+        moment = self._moment
         words = f"Killed for job update {run.update_id}"
-        return self.tools.tasks.move(task.task_id, ScheduleStatus.KILLING, words)
+        is_killed = self.tools.tasks.move(task.task_id, ScheduleStatus.KILLING, words)
+        if self._standings is not None and self._standings[0] == moment and self._moment[1] == moment[1] + 1:
+            # Only this one changed: the others of its job need not be counted again for the next one.
+            self._standings[1].left(task)
+            self._standings = (self._moment, self._standings[1])
+        return is_killed
 
     def may(self, run: Run, work: Work, task: Task) -> bool:
         """Whether the job's promises allow that *task* goes now; where not, it is asked again later."""
@@ -52,8 +56,8 @@ class Kills:
         if work.not_before_s > now.mono_s:
             self.look_at(run, task.instance, work.not_before_s - now.mono_s)
             return False
-        if self._standings is None or self._standings[0] != now.wall_ms:
-            self._standings = (now.wall_ms, sla.Standings(self._state, now.wall_ms))
+        if self._standings is None or self._standings[0] != self._moment:
+            self._standings = (self._moment, sla.Standings(self._state, self.tools.draft.elapsed, now))
         promising = task._replace(config=run.policy_of(task))
         settings = self.tools.settings
         verdict = sla.may_kill(promising, self._state, now.wall_ms, settings, standings=self._standings[1])

@@ -7,12 +7,15 @@ from types import MappingProxyType
 from typing import Final
 
 from scheduler.core import sla
+from scheduler.core.elapsed import by_the_clock
+from scheduler.core.events import Now
 from scheduler.core.settings import Settings
 from scheduler.core.state import State
+from scheduler.core.update_groups import next_group
 from scheduler.core.update_history import state_of
 from scheduler.core.update_record import is_active, status_of
 from scheduler.core.update_run import Run
-from scheduler.core.updates import AWAITING_PULSE, PAUSED, Step, back_filled, decide
+from scheduler.core.updates import AWAITING_PULSE, MOVING, PAUSED, Step, back_filled, decide
 from scheduler.model import JobKey
 from scheduler.states import ScheduleStatus
 from thermos.formats import assigned_task as wire
@@ -105,18 +108,21 @@ def waits(
     details = state.updates.get(key)
     if details is None or not is_active(details):
         return []
+    elapsed, now = by_the_clock(now_ms)
     try:
-        run = Run(state, *key)
+        run = Run(state, *key, elapsed, now)
     except ValueError:
         return []
-    held = _held(run, now_ms)
+    held = _held(run, state, now)
     found: list[tuple[int, str]] = []
     for instance in run.order:
         work = run.working.get(instance)
         if work is None:
             continue
         task = run.task(state, instance)
-        found_next = decide(run.target(instance), task, work.failures, run.rules, work.began_ms, now_ms)
+        spent_ms = work.spent_ms(now.mono_s) if run.status in MOVING else None
+        age_ms = 0 if task is None else elapsed.age_ms(task, now)
+        found_next = decide(run.target(instance), task, run.failures(instance), run.rules, spent_ms, age_ms)
         reason = found_next.reason or ""
         if found_next.step is Step.KILL and task is not None and run.settings.sla_aware and settings is not None:
             promising = task._replace(config=run.policy_of(task))
@@ -136,14 +142,14 @@ def waits(
     return [one for one in found if one[1]]
 
 
-def _held(run: Run, now_ms: int) -> str:
+def _held(run: Run, state: State, now: Now) -> str:
     """What all of the update waits for; "": nothing."""
+    if run.aborting is not None:
+        instances = ", ".join(map(str, run.between(state)))
+        return f"the update is aborted when these instances are back, whose old tasks are being killed: {instances}"
     if run.status in PAUSED:
         return "the update is paused, until somebody resumes it"
     if run.status in AWAITING_PULSE:
         return "the update waits for a pulse of the service that watches it"
-    promote_ms = run.settings.canary_promote_after_ms
-    if run.canaries and run.begun == len(run.canaries) and not run.working and promote_ms is not None:
-        left_s = max(0, run.canaries_done_ms + promote_ms - now_ms) / 1000
-        return f"the canaries are watched for {left_s:g} s more"
-    return ""
+    look_at_s = next_group(run, now.mono_s).look_at_s
+    return "" if look_at_s is None else f"the canaries are watched for {look_at_s - now.mono_s:g} s more"

@@ -10,6 +10,7 @@ from thermos.formats.aurora_api import (
     JobUpdateState,
     JobUpdateStatus,
     JobUpdateSummary,
+    UpdatePause,
 )
 
 
@@ -22,6 +23,12 @@ def status_of(details: JobUpdateDetails) -> JobUpdateStatus | None:
 def is_active(details: JobUpdateDetails) -> bool:
     """Whether the update is not over."""
     return status_of(details) in ACTIVE_UPDATE
+
+
+def abort_of(details: JobUpdateDetails) -> JobUpdateEvent | None:
+    """The event of an abort that waits for instances whose old tasks are being killed; None: there is none."""
+    last = details.update_events[-1] if details.update_events else None
+    return last if last is not None and last.pause is UpdatePause.ABORTING else None
 
 
 def settled(details: JobUpdateDetails) -> JobUpdateDetails:

@@ -9,24 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from scheduler.core import queries
+from scheduler.core import queries, quota
 from scheduler.core.ranges import instances_of, ranges_of
 from scheduler.core.settings import Settings
 from scheduler.core.state import State
 from scheduler.core.submission import Invalid, checked_config, instance_count_problems
+from scheduler.core.update_record import abort_of
 from scheduler.core.updates import back_filled, strategy_of, work_order
-from scheduler.model import Config
+from scheduler.model import Config, JobKey
+from scheduler.states import ScheduleStatus
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import (
     InstanceTaskConfig,
+    JobUpdate,
     JobUpdateInstructions,
     JobUpdateRequest,
     JobUpdateSettings,
     JobUpdateStrategy,
+    JobUpdateSummary,
 )
 
-#: How often tasks may fail in one update, all in all (``SchedulerThriftInterface.MAX_TASK_FAILURES``).
-MAX_FAILURES: Final = 20_000
 #: Words for an update that would change nothing (Aurora's, which clients show).
 UNCHANGED: Final = "Job is unchanged by proposed update."
 
@@ -57,7 +59,7 @@ def checked_request(request: JobUpdateRequest | None, settings: Settings) -> Req
     if asked is None:
         problems.append("the update has no settings")
     else:
-        problems += settings_problems(asked, count)
+        problems += settings_problems(asked, count, settings.max_update_instance_failures)
         if asked.sla_aware and not any(request.task_config.sla_policy or ()):
             problems.append("slaAware needs an SLA policy, and the task has none")
     if not request.task_config.is_service:
@@ -67,8 +69,8 @@ def checked_request(request: JobUpdateRequest | None, settings: Settings) -> Req
     return Request(config, count, back_filled(asked), request.metadata or None)
 
 
-def settings_problems(settings: JobUpdateSettings, instances: int) -> Iterator[str]:
-    """All that is wrong with how the update is to go."""
+def settings_problems(settings: JobUpdateSettings, instances: int, max_failures: int) -> Iterator[str]:
+    """All that is wrong with how the update is to go. *max_failures*: how often tasks may fail in it, all in all."""
     yield from _strategy_problems(settings)
     for name, value in (
         ("maxPerInstanceFailures", settings.max_per_instance_failures),
@@ -88,8 +90,8 @@ def settings_problems(settings: JobUpdateSettings, instances: int) -> Iterator[s
     if settings.canary_promote_after_ms is not None and settings.canary_count is None:
         yield "canaryPromoteAfterMs is set, and canaryCount is not: how many canaries?"
     failures = (settings.max_per_instance_failures or 0) * instances
-    if failures > MAX_FAILURES:
-        yield f"maxPerInstanceFailures allows {failures} failures in all, and {MAX_FAILURES} are the most that may be"
+    if failures > max_failures:
+        yield f"maxPerInstanceFailures allows {failures} failures in all, and {max_failures} are the most that may be"
     deadline_ms = settings.progress_deadline_ms or 0
     wait_ms = settings.min_wait_in_instance_running_ms or 0
     if 0 < deadline_ms <= wait_ms:
@@ -162,10 +164,70 @@ def instructions_of(request: Request, found: queries.JobDiff) -> JobUpdateInstru
     )
 
 
+class Prepared(NamedTuple):
+    """An update that may begin: what it changes, and how."""
+
+    request: Request
+    #: What is to be added, changed, removed, or left alone.
+    found: queries.JobDiff
+    #: None: nothing is to be changed.
+    instructions: JobUpdateInstructions | None
+    #: Whether it takes the place of one that is being aborted, with all instances that that one waits for.
+    replaces: bool = False
+
+
+class InProgress(Invalid):
+    """The job is being updated already. *summary*: of that update."""
+
+    def __init__(self, job: JobKey, summary: JobUpdateSummary) -> None:
+        update_id = summary.key.id if summary.key is not None else None
+        status = summary.state.status if summary.state is not None else None
+        super().__init__(
+            (
+                f"{job} is being updated already, by {summary.user} (update {update_id}, {status}): "
+                "abort that, or wait for its end",
+            )
+        )
+        self.summary = summary
+
+
+def prepared(state: State, request: JobUpdateRequest | None, settings: Settings) -> Prepared:
+    """The update that *request* asks for, as it would begin now; nothing is changed. Raises Invalid with what is wrong,
+    InProgress where another one is under way."""
+    checked = checked_request(request, settings)
+    job = checked.config.job
+    if job in state.cron_jobs:
+        raise Invalid((f"{job} is a cron job: schedule its new configuration instead of updating it",))
+    active = state.updates.get((job, state.active_updates.get(job, "")))
+    found = None
+    if active is not None:
+        summary = (active.update.summary if active.update is not None else None) or JobUpdateSummary()
+        if abort_of(active) is None:
+            raise InProgress(job, summary)
+        found = difference(state, checked)
+        if not being_killed(state, job) <= found.update.keys() | found.remove.keys():
+            raise InProgress(job, summary)
+    found = found or difference(state, checked)
+    instructions = instructions_of(checked, found)
+    if instructions is not None:
+        total = len(found.add) + len(found.update) + len(found.unchanged)
+        allowed = settings.max_tasks_per_job
+        if total > allowed:
+            raise Invalid((f"{job} would have {total} instances; at most {allowed} are allowed",))
+        too_much = quota.check_update(state, job, JobUpdate(instructions=instructions))
+        if too_much is not None:
+            raise Invalid((too_much,))
+    return Prepared(checked, found, instructions, active is not None)
+
+
+def being_killed(state: State, job: JobKey) -> set[int]:
+    """The job's instances whose tasks are being killed."""
+    return {task.instance for task in state.active_of(job) if task.status is ScheduleStatus.KILLING}
+
+
 def plan(state: State, request: JobUpdateRequest, settings: Settings) -> tuple[tuple[int, ...], ...]:
     """The instances that the update would change, in the groups and the order in which it would; nothing is changed.
-    Raises Invalid as ``startJobUpdate`` would refuse it."""
-    checked = checked_request(request, settings)
-    found = difference(state, checked)
+    Raises Invalid where ``startJobUpdate`` would refuse it, with the same words."""
+    asked, found, *_ = prepared(state, request, settings)
     order = work_order({*found.remove, *found.update}, {*found.add, *found.update})
-    return tuple(strategy_of(checked.settings).groups(order))
+    return tuple(strategy_of(asked.settings).groups(order))

@@ -58,7 +58,7 @@ PAUSED: Final = frozenset({_U.ROLL_FORWARD_PAUSED, _U.ROLL_BACK_PAUSED})
 #: How long a task must run where RUNNING does not mean healthy, and nothing else was asked for: what Aurora's clients
 #: have asked for as long as there were no health-driven updates (``watch_secs`` of ``UpdateConfig``).
 UNHEALTHY_WAIT_MS: Final = 45_000
-#: What an update says that pauses of itself (Aurora's words, and ours for canaries); such an event has no user.
+#: What an update says that pauses of itself (Aurora's words, and ours for canaries).
 AUTO_PAUSED: Final = "auto paused"
 CANARIES_DONE: Final = "auto paused: the canaries are updated; resume to go on with the others"
 
@@ -222,28 +222,41 @@ _WHY_TIME: Final[Mapping[str | None, str]] = MappingProxyType({
 })  # fmt: skip
 
 
-def decide(target: Config | None, task: Task | None, failures: int, rules: Rules, began_ms: int, now_ms: int) -> Next:
+def decide(
+    target: Config | None, task: Task | None, failures: int, rules: Rules, spent_ms: int | None, age_ms: int
+) -> Next:
     """What to do next about an instance that is to be *target* (None: is not to be there).
 
-    *task*: its task that is not over, if it has one; *failures*: how often one of *target* ended of itself since
-    *began_ms*, when the update came to it; *now_ms*: wall time, now.
+    *task*: its task that is not over, if it has one, and *age_ms*, for how long that has been in its state; *failures*:
+    how often one of *target* ended of itself since the update came to it. *spent_ms*: what it has used up of the
+    deadline for its progress; None: that clock stands.
     """
     if failures > rules.max_failures:
         times = f"{failures} times" if failures > 1 else "once"
         return Next(Step.FAILED, f"its task ended {times}, and {rules.max_failures} times are allowed")
-    found = _decide(target, task, rules, now_ms)
+    found = _decide(target, task, rules, age_ms)
     deadline_ms = rules.progress_deadline_ms
-    if deadline_ms is None or found.step is Step.DONE:
+    if deadline_ms is None or spent_ms is None or found.step not in _HELD_UP or is_between(target, task):
         return found
-    left_ms = began_ms + deadline_ms - now_ms
+    left_ms = deadline_ms - spent_ms
     if left_ms <= 0:
         return Next(Step.FAILED, f"it was not updated within {_seconds(deadline_ms)}: {found.reason}")
-    if found.step is Step.WAIT or (found.step is Step.LOOK_AGAIN and found.after_ms > left_ms):
+    if found.step is Step.WAIT or found.after_ms > left_ms:
         return Next(Step.LOOK_AGAIN, found.reason, left_ms)
     return found
 
 
-def _decide(target: Config | None, task: Task | None, rules: Rules, now_ms: int) -> Next:
+#: What takes time that is the instance's own; all else can be done at once, or is not allowed yet.
+_HELD_UP: Final = frozenset({Step.WAIT, Step.LOOK_AGAIN})
+
+
+def is_between(target: Config | None, task: Task | None) -> bool:
+    """Whether the instance's old task is being killed for a new one: nobody but the update would create that, so the
+    update cannot be done with the instance before."""
+    return target is not None and task is not None and task.status is _S.KILLING
+
+
+def _decide(target: Config | None, task: Task | None, rules: Rules, age_ms: int) -> Next:
     if task is None:
         return Next(Step.DONE) if target is None else Next(Step.CREATE, "it is to be created")
     if target is None or task.config != target:
@@ -253,7 +266,7 @@ def _decide(target: Config | None, task: Task | None, rules: Rules, now_ms: int)
     if task.status is not _S.RUNNING:
         return Next(Step.WAIT, _WORDS.get(task.status, f"its task is {task.status.name}"))
     wait_ms, why = running_wait(task, rules)
-    left_ms = task.changed_at_ms + wait_ms - now_ms
+    left_ms = wait_ms - age_ms
     if left_ms <= 0:
         return Next(Step.DONE, f"ran for {_seconds(wait_ms)}, since {why}" if why else None)
     words = f"its task must run for {_seconds(wait_ms)}"

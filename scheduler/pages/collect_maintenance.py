@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from observer_static.context import MAX_SENTENCE, from_ms, shown
 from observer_static.pages import Link
 from scheduler.api.backend import View
-from scheduler.core.sla import Standings, may_kill
+from scheduler.core.sla import Standings, may_kill, standings_by_the_clock
 from scheduler.model import Host, Mode, Task
 from scheduler.pages import paths
 from scheduler.pages.collect import Common, common, is_active, job_name, paged
@@ -46,7 +46,7 @@ def seen_maintenance(view: View, host: Host, most: int, standings: Standings | N
     request = state.maintenance.get(host.name)
     held: tuple[tuple[Task, str], ...] = ()
     if host.mode == Mode.DRAINING:
-        standings = standings or Standings(state, view.wall_ms)
+        standings = standings or standings_by_the_clock(state, view.wall_ms)
         there.sort(key=lambda task: (task.job, task.instance))
         held = tuple((task, _why(view, task, request, standings)) for task in there[:most])
     return SeenMaintenance(host, len(there), request, held)
@@ -123,7 +123,7 @@ def pick_maintenance(view: View, query: Mapping[str, str]) -> SeenHosts:
     rows, paging = paged(
         found, query.get("page"), HOSTS, lambda number: paths.with_query(paths.MAINTENANCE, {"page": number})
     )
-    standings = Standings(view.state, view.wall_ms)
+    standings = standings_by_the_clock(view.state, view.wall_ms)
     picked = [one for host in rows if (one := seen_maintenance(view, host, MAX_HELD, standings)) is not None]
     return SeenHosts(common(view), picked, paging)
 

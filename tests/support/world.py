@@ -126,6 +126,10 @@ class World:
     def _set_time(self, mono_s: float) -> None:
         self.now = Now(self.now.wall_ms + round((mono_s - self.now.mono_s) * 1000), mono_s)
 
+    def turn_clock(self, by_s: float) -> None:
+        """Somebody turns the clock: back where *by_s* is below 0."""
+        self.now = Now(self.now.wall_ms + round(by_s * 1000), self.now.mono_s)
+
     def offers(self, *offers: Offer) -> None:
         self.handle(Offers(offers))
 

@@ -128,6 +128,21 @@ class JobUpdateAction(IntEnum):
         return self.name
 
 
+class UpdatePause(IntEnum):
+    """Why an update is paused. Ours."""
+
+    #: Somebody wanted it.
+    ASKED = 1
+    #: A group is done, and it was to wait then.
+    GROUP_DONE = 2
+    CANARIES_DONE = 3
+    #: It is ABORTED as soon as every instance is back whose old task is being killed.
+    ABORTING = 4
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class JobUpdatePulseStatus(IntEnum):
     """``JobUpdatePulseStatus``."""
 
@@ -373,6 +388,8 @@ class JobUpdateEvent(NamedTuple):
     timestamp_ms: int | None = None
     user: str | None = None
     message: str | None = None
+    #: Ours, id 100: of a pause, why. Not set in what Aurora and our first stores wrote: there the message says it.
+    pause: UpdatePause | None = None
 
 
 class JobInstanceUpdateEvent(NamedTuple):
@@ -382,6 +399,10 @@ class JobInstanceUpdateEvent(NamedTuple):
     timestamp_ms: int | None = None
     action: JobUpdateAction | None = None
     message: str | None = None
+    #: Ours, id 100: of the beginning of an instance, and of the end of a canary's update: its tasks that had failed by
+    #: then in the configuration to come, which are not counted. Not set in what Aurora and our first stores wrote:
+    #: there the time says it.
+    failed_before: tuple[str, ...] | None = None
 
 
 class InstanceTaskConfig(NamedTuple):
@@ -953,6 +974,7 @@ JOB_UPDATE_EVENT: Final = StructType(
         Field(2, "timestamp_ms", I64),
         Field(3, "user", STRING),
         Field(4, "message", STRING),
+        Field(100, "pause", I32, convert=UpdatePause),
     ],
 )
 JOB_INSTANCE_UPDATE_EVENT: Final = StructType(
@@ -962,6 +984,7 @@ JOB_INSTANCE_UPDATE_EVENT: Final = StructType(
         Field(2, "timestamp_ms", I64),
         Field(3, "action", I32, convert=JobUpdateAction),
         Field(4, "message", STRING),
+        Field(100, "failed_before", LIST, of=STRING),
     ],
 )
 _INSTANCE_TASK_CONFIG: Final = StructType(

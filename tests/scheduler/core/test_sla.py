@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scheduler.core.changes import PutQuota, PutTask
 from scheduler.core.commands import DrainHosts, EndMaintenance
 from scheduler.core.decision import Decision
-from scheduler.core.sla import Standings, Verdict, may_kill, problems_of, required
+from scheduler.core.sla import Verdict, may_kill, problems_of, required, standings_by_the_clock
 from scheduler.core.state import State
 from scheduler.model import Config, JobKey, Resources, Task, TaskEvent, config_of
 from scheduler.states import ScheduleStatus
@@ -135,7 +135,7 @@ def test_a_refusal_says_why() -> None:
 
 def test_standings_know_who_left() -> None:
     state, tasks = job(40)
-    standings = Standings(state, NOW_MS)
+    standings = standings_by_the_clock(state, NOW_MS)
     gone = 0
     for task in tasks:
         if may_kill(task, state, NOW_MS, SETTINGS, percentage(90), standings).is_allowed:

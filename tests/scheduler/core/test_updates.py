@@ -100,20 +100,20 @@ def task(status: ScheduleStatus, config: Any = NEW, at_ms: int = 1000, health: s
 @pytest.mark.parametrize("status", sorted(ACTIVE))
 def test_what_is_not_wanted_is_killed_once(status: ScheduleStatus) -> None:
     for target in (None, NEW):
-        found = decide(target, task(status, OLD), 0, Rules(), 0, 5000)
+        found = decide(target, task(status, OLD), 0, Rules(), 0, 4000)
         assert found.step is (Step.WAIT if status is ScheduleStatus.KILLING else Step.KILL)
 
 
 @pytest.mark.parametrize("status", sorted(ACTIVE))
 def test_what_is_wanted_is_waited_for(status: ScheduleStatus) -> None:
-    found = decide(NEW, task(status), 0, Rules(), 0, 5000)
+    found = decide(NEW, task(status), 0, Rules(), 0, 4000)
     assert found.step is (Step.DONE if status is ScheduleStatus.RUNNING else Step.WAIT)
     assert (found.reason is None) is (found.step is Step.DONE)
 
 
 def test_what_is_not_there() -> None:
-    assert decide(NEW, None, 0, Rules(), 0, 5000).step is Step.CREATE
-    assert decide(None, None, 0, Rules(), 0, 5000).step is Step.DONE
+    assert decide(NEW, None, 0, Rules(), 0, 4000).step is Step.CREATE
+    assert decide(None, None, 0, Rules(), 0, 4000).step is Step.DONE
 
 
 @pytest.mark.parametrize(
@@ -122,19 +122,24 @@ def test_what_is_not_there() -> None:
      (10_000, Health.CHECKED, 6000), (4000, None, 0)],
 )  # fmt: skip
 def test_how_long_it_must_run(min_wait_ms: int, health: str | None, left_ms: int) -> None:
-    found = decide(NEW, task(ScheduleStatus.RUNNING, health=health), 0, Rules(min_wait_ms), 0, 5000)
+    found = decide(NEW, task(ScheduleStatus.RUNNING, health=health), 0, Rules(min_wait_ms), 0, 4000)
     assert (found.step, found.after_ms) == (Step.LOOK_AGAIN if left_ms else Step.DONE, left_ms)
 
 
 def test_failures_and_deadlines() -> None:
     waiting = task(ScheduleStatus.STARTING)
-    assert decide(NEW, waiting, 2, Rules(0, 2), 0, 5000).step is Step.WAIT
-    assert decide(NEW, waiting, 3, Rules(0, 2), 0, 5000).step is Step.FAILED
-    assert decide(NEW, waiting, 0, Rules(0, 0, 6000), 1000, 5000)[::2] == (Step.LOOK_AGAIN, 2000)
-    late = decide(NEW, waiting, 0, Rules(0, 0, 6000), 1000, 7000)
+    assert decide(NEW, waiting, 2, Rules(0, 2), 0, 4000).step is Step.WAIT
+    assert decide(NEW, waiting, 3, Rules(0, 2), 0, 4000).step is Step.FAILED
+    assert decide(NEW, waiting, 0, Rules(0, 0, 6000), 4000, 4000)[::2] == (Step.LOOK_AGAIN, 2000)
+    late = decide(NEW, waiting, 0, Rules(0, 0, 6000), 6000, 6000)
     assert late == (Step.FAILED, "it was not updated within 6 s: its task is starting, and not yet healthy", 0)
     running = task(ScheduleStatus.RUNNING)
-    assert decide(NEW, running, 0, Rules(0, 0, 6000), 1000, 9000).step is Step.DONE
+    assert decide(NEW, running, 0, Rules(0, 0, 6000), 8000, 8000).step is Step.DONE
+    assert decide(NEW, waiting, 0, Rules(0, 0, 6000), None, 9000).step is Step.WAIT, "the clock stands"
+    old = task(ScheduleStatus.RUNNING, OLD)
+    assert decide(NEW, old, 0, Rules(0, 0, 6000), 9000, 9000).step is Step.KILL, "if only it may go"
+    assert decide(None, old._replace(status=ScheduleStatus.KILLING), 0, Rules(0, 0, 6000), 9000, 0).step is Step.FAILED
+    assert decide(NEW, old._replace(status=ScheduleStatus.KILLING), 0, Rules(0, 0, 6000), 9000, 0).step is Step.WAIT
 
 
 # -- what is taken -----------------------------------------------------------------------------------------------------
