@@ -19,8 +19,8 @@ from scheduler.core.engine import Engine
 from scheduler.core.events import Elected, Kill, Now, Woke
 from scheduler.core.settings import Settings
 from scheduler.core.state import State
+from scheduler.memory import settle_memory
 from scheduler.model import Host, Task, TaskEvent, config_of
-from scheduler.program import settle_memory
 from scheduler.states import ScheduleStatus
 from thermos.formats import assigned_task as wire
 

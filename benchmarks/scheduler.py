@@ -24,9 +24,9 @@ from scheduler.core.events import Accept, Elected, Launch, MasterError, MesosEve
 from scheduler.core.settings import ExecutorSettings, Settings
 from scheduler.core.state import State
 from scheduler.local.simulated import Life, Simulation, agents
+from scheduler.memory import settle_memory
 from scheduler.mesos.task_info import Room, task_info
 from scheduler.model import Resources
-from scheduler.program import settle_memory
 from scheduler.states import ScheduleStatus
 from scheduler.store.opening import open_store
 from thermos.formats import assigned_task as wire

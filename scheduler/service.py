@@ -32,11 +32,12 @@ from scheduler.mesos.finder import finder_of
 from scheduler.mesos.task_info import accept_of
 from scheduler.options import Options
 from scheduler.pages.site import Site
-from scheduler.program import Ended, Mesos, Program
+from scheduler.program import Mesos, Program
 from scheduler.sla_coordinator import SlaCoordinators
 from scheduler.store.backups import Backups, Recovery, is_due
 from scheduler.store.interface import Misused, Store, StoreError
 from scheduler.store.opening import open_store
+from scheduler.turn import Ended
 from scheduler.webhook import Webhook
 from thermos.errors import ExitCode
 from thermos.formats.aurora_api import ResponseCode
@@ -57,6 +58,7 @@ class Service:
         self.options = options
         #: Told our URL once it can be reached.
         self._began = began
+        self._store: Store | None = None
         self._program: Program | None = None
         self._election: Election | None = None
         self._ends: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
@@ -90,13 +92,17 @@ class Service:
         return Leader(False, None if self._election is None else self._election.leader_url())
 
     def backup(self) -> str:
-        return self._leading().backup()
+        self._leading()
+        return self._take_backup()
 
     def backups(self) -> tuple[str, ...]:
-        return self._leading().backups()
+        self._leading()
+        return self._backups_of().names()
 
     def snapshot(self) -> None:
-        self._leading().snapshot()
+        self._leading()
+        assert self._store is not None
+        self._store.compact()
 
     def recover(self, do: Callable[[Recovery], T]) -> T:
         self._leading()
@@ -140,7 +146,7 @@ class Service:
         options = self.options
         credential_of(options)  # a file that cannot be used is said before anything is begun
         api = self._api_options()
-        store = open_store(options["store"], options["backup_dir"])
+        store = self._store = open_store(options["store"], options["backup_dir"])
         with contextlib.ExitStack() as stack:
             stack.callback(store.close)
             tls = (options["tls_cert"], options["tls_key"]) if options["tls_cert"] else None
@@ -212,10 +218,7 @@ class Service:
             store,
             self._connect,
             self._accept,
-            leader=self.leader,
-            leads=self._election.leads if self._election is not None else None,
-            backup=lambda: self._take_backup(store),
-            backups=lambda: self._backups_of().names(),
+            leads=self._election.leads if self._election is not None else lambda: True,
             moved=webhook.tell if webhook is not None else lambda transitions: None,
             ask=coordinators.ask,
         )
@@ -226,7 +229,7 @@ class Service:
         if webhook is not None:
             webhook.start()
             program.more_metrics.append(webhook.metrics)
-        keeper = threading.Thread(target=self._keep_backups, args=(store, program, over), name="backups", daemon=True)
+        keeper = threading.Thread(target=self._keep_backups, args=(program, over), name="backups", daemon=True)
         keeper.start()
         try:
             return program.run()
@@ -241,10 +244,11 @@ class Service:
             raise Misused("no backup directory is set: start the scheduler with -backup_dir")
         return self._backups
 
-    def _take_backup(self, store: Store) -> str:
-        return self._backups_of().take(store, int(time.time() * 1000))
+    def _take_backup(self) -> str:
+        assert self._store is not None
+        return self._backups_of().take(self._store, int(time.time() * 1000))
 
-    def _keep_backups(self, store: Store, program: Program, over: threading.Event) -> None:
+    def _keep_backups(self, program: Program, over: threading.Event) -> None:
         """Every hour a backup; it has a connection of its own and holds up no decision."""
         if self._backups is None:
             return
@@ -254,7 +258,7 @@ class Service:
         while not over.wait(min(_BACKUP_LOOK_S, interval_s)):
             if is_due(self._backups.names(), int(time.time() * 1000), interval_s):
                 try:
-                    log.info("backup %s made", self._take_backup(store))
+                    log.info("backup %s made", self._take_backup())
                     counts["scheduler_backup_success"] += 1
                 except StoreError as error:
                     counts["scheduler_backup_failed"] += 1

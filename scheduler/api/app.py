@@ -22,6 +22,7 @@ from scheduler.api.methods import CHALLENGE, Methods
 from scheduler.api.openapi import document
 from scheduler.api.options import ApiOptions
 from scheduler.api.security import User
+from thermos.errors import ThermosError
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -74,6 +75,8 @@ class _App:
         except HttpFailure as error:
             response = words(error.status, str(error))
             response.headers.update(error.headers)
+        except ThermosError as error:  # no answer of the scheduler's
+            response = words(503, str(error))
         except HTTPException as error:  # werkzeug's: a body that is too long or ends early
             status = error.code or 500
             response = words(status, "the body is too long" if status == 413 else error.description or error.name)

@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from scheduler.core.commands import Answer, Command
 from scheduler.core.settings import Settings
 from scheduler.core.state import State
+from thermos.errors import ThermosError
 
 if TYPE_CHECKING:
     from scheduler.core.groups import Group
     from scheduler.core.offers import OfferBook
 
 T = TypeVar("T")
+
+
+class NotBegun(ThermosError):
+    """The scheduler was too busy: nothing of what was asked for was done, and nothing of it will be."""
+
+
+class OutcomeUnknown(ThermosError):
+    """Whether it was done is not known; says what to look at."""
 
 
 class View(NamedTuple):
@@ -62,7 +71,8 @@ class Recovery(Protocol):
 
 
 class Backend(Protocol):
-    """The scheduler, as its API sees it. Methods may be called from any thread, and block until there is an answer."""
+    """The scheduler, as its API sees it. Methods may be called from any thread, and block until there is an answer, or
+    raise NotBegun or OutcomeUnknown where none comes in time."""
 
     def look(self, at: Callable[[View], T]) -> T:
         """What *at* makes of the view, on the thread that owns the state. Give back values, not live collections."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
-from scheduler.api.backend import Backend
+from scheduler.api.backend import Backend, OutcomeUnknown
 from scheduler.api.changing import COMMANDS
 from scheduler.api.counting import Counts
 from scheduler.api.failures import HttpFailure, Refused
@@ -106,13 +106,13 @@ class Methods:
             return refused(*error.problems, code=error.code)
         except Invalid as error:
             return refused(*error.problems)
+        except OutcomeUnknown as error:  # never transient: clients repeat that by themselves
+            log.error("%s by %s: %s", name, user, error)
+            return refused(f"{name}: {error}", code=ResponseCode.ERROR)
         except ThermosError as error:
             log.warning("%s failed: %s", name, error)
             is_theirs = error.exit_code is ExitCode.USAGE  # clients try again what is only transient
             return refused(str(error), code=ResponseCode.INVALID_REQUEST if is_theirs else ResponseCode.ERROR_TRANSIENT)
-        except TimeoutError:
-            words = f"{name} got no answer in time: whether it was done is not known"
-            return refused(words, code=ResponseCode.ERROR_TRANSIENT)
         except Exception:  # the call's top: one fails, the server goes on
             log.exception("%s failed", name)
             self._counts.add("uncaught_exceptions")

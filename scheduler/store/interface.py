@@ -55,7 +55,7 @@ class Store(Protocol):
         """Write a copy of all that is kept to a new file at *path*, whole or not at all. Any thread may."""
 
     def compact(self) -> None:
-        """Give back the room that changes of before still take."""
+        """Give back the room that changes of before still take. Any thread may; a commit may have to wait for it."""
 
     def close(self) -> None:
         """Let it go."""

@@ -404,10 +404,13 @@ class PostgresStore:
             write_new(path, self._changes(connection))
 
     def compact(self) -> None:
-        """Give back the space of what was deleted. The server does so by itself, sooner or later. Raises StoreError."""
-        with self._guarded():
+        """Give back the space of what was deleted. The server does so by itself, sooner or later.
+
+        Has a connection of its own, so that another thread may do it, and holds up nobody. Raises StoreError.
+        """
+        with self._named(), closing(self._connect()) as connection:
             for table in ("meta", "configs", *TABLES, *EVENT_TABLES):
-                self._connection.execute(f"VACUUM {SCHEMA}.{table}")
+                connection.execute(f"VACUUM {SCHEMA}.{table}")
 
     def close(self) -> None:
         """Let it go."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from errno import EDQUOT, ENOSPC
@@ -255,6 +256,8 @@ class SqliteStore:
         self._commits = 0
         #: Configurations that are in the file for sure.
         self._known_configs: set[str] = set()
+        #: SQLite would have a commit fail that waits for long.
+        self._writing = threading.Lock()
         #: Why nothing can be written any more.
         self._broken: str | None = None
         with named(path):
@@ -342,7 +345,7 @@ class SqliteStore:
             raise StoreError(f"{self.path}: nobody may write before they lead")
         batch = batch_of(changes)
         new_configs = [digest for digest in batch.configs if digest not in self._known_configs]
-        with self._guarded(), self._transaction():
+        with self._guarded(), self._writing, self._transaction():
             meta = dict(self._connection.execute("SELECT name, value FROM meta WHERE name IN ('epoch', 'commits')"))
             if int(meta["epoch"]) != self._epoch:
                 raise Fenced(
@@ -388,10 +391,15 @@ class SqliteStore:
             copy.execute("PRAGMA journal_mode=DELETE")  # one plain file, which can be read where it lies
 
     def compact(self) -> None:
-        """Give back the space of what was deleted, and empty the log. Raises StoreError, NoSpace."""
-        with self._guarded():
-            self._connection.execute("VACUUM")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Give back the space of what was deleted, and empty the log.
+
+        Has a connection of its own, so that another thread may do it; a commit waits until it is over, for as long as
+        that takes. Raises StoreError, NoSpace: nothing is lost, and one may go on.
+        """
+        with named(self.path), self._writing, closing(connect(self.path, "rw")) as connection:
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Let it go."""

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from scheduler.api.backend import Leader
 from scheduler.core.changes import Change
 from scheduler.core.commands import CreateJob
 from scheduler.core.decision import Transition
 from scheduler.core.engine import Engine
 from scheduler.core.events import Decline, Subscribed
 from scheduler.model import Task
-from scheduler.program import Ended, Program
+from scheduler.program import Program
 from scheduler.states import ScheduleStatus
 from scheduler.store.interface import NoSpace
 from scheduler.store.sqlite import SqliteStore
+from scheduler.turn import Ended
 from scheduler.webhook import Patience, Webhook, WebhookConfig, WebhookInvalid, parse_webhook_config
 from tests.support.box import until
 from tests.support.cluster import cluster
@@ -282,7 +282,6 @@ def test_nobody_is_told_before_it_is_durable(tmp_path: Path) -> None:
     program = Program(
         engine, store, lambda framework_id, tell: SilentMesos(),
         lambda launch: (Decline((), 5.0), ()),
-        leader=lambda: Leader(True, None), backup=str, backups=tuple,
         moved=lambda transitions: story.extend(one.after.status.name for one in transitions),
     )  # fmt: skip
     ends: list[Ended] = []

@@ -12,6 +12,7 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
 from scheduler.api.app import ApiOptions, create_app
+from scheduler.api.backend import NotBegun
 from scheduler.api.options import Look, Shown
 from scheduler.core.changes import PutCronJob, PutHost, PutTask
 from scheduler.model import Host, JobKey, Mode
@@ -66,6 +67,16 @@ def test_health(site: Site) -> None:
     assert (answer.text, answer.mimetype) == ("OK\n", "text/plain")
     assert site.http.get("/health/x").status_code == 404
     assert site.http.post("/health").status_code == 405
+
+
+def test_a_busy_scheduler_is_no_fault(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(at: object) -> None:
+        raise NotBegun("it came to nothing new")
+
+    monkeypatch.setattr(site.backend, "look", look)
+    answer = site.http.get("/offers")
+    assert (answer.status_code, answer.text) == (503, "it came to nothing new\n")
+    assert site.http.get("/health").status_code == 200
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------

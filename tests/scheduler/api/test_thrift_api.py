@@ -10,6 +10,8 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Response as HttpResponse
 
 from scheduler.api.app import ApiOptions, create_app
+from scheduler.api.backend import NotBegun, OutcomeUnknown
+from scheduler.core.commands import Answer
 from scheduler.states import ScheduleStatus
 from scheduler.wire import thrift
 from scheduler.wire.thrift import Protocol
@@ -266,3 +268,24 @@ def test_what_is_no_call(api: Api, body: bytes) -> None:
 def test_other_methods(api: Api, method: str) -> None:
     answer = api.http.open("/api", method=method, data=ROLES_JSON)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (NotBegun("nothing of it was done"), ResponseCode.ERROR_TRANSIENT),
+        (OutcomeUnknown("look before you repeat it"), ResponseCode.ERROR),
+    ],
+)
+def test_clients_are_told_to_repeat_only_what_was_not_done(
+    api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception, code: ResponseCode
+) -> None:
+    """They repeat what is transient by themselves, addInstances too."""
+
+    def command(asked: object) -> Answer:
+        raise error
+
+    monkeypatch.setattr(api.backend, "command", command)
+    answer = api.call("addInstances", key=InstanceKey(KEY, 0), count=1)
+    assert answer.response_code is code
+    assert str(error) in " ".join(detail.message or "" for detail in answer.details or ())

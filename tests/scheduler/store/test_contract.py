@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -304,6 +305,20 @@ def test_compacting_changes_nothing(place: Place) -> None:
     assert picture(state_of(store.load())) == before
     store.commit([DropTask("1")])
     assert len(state_of(store.load()).tasks) == 24
+
+
+def test_compacting_in_another_thread_fails_no_commit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.store.sqlite.BUSY_TIMEOUT_S", 0.0)  # who meets another one fails at once
+    store = place.open()
+    store.lead()
+    store.commit([PutTask(task(str(number))) for number in range(50)])
+    with ThreadPoolExecutor(1) as other:
+        for round_ in range(10):
+            compacted = other.submit(store.compact)
+            for number in range(10):
+                store.commit([PutTask(task(f"{round_}-{number}"))])
+            compacted.result()
+    assert len(state_of(store.load()).tasks) == 150
 
 
 def test_loading_that_stops_half_way_holds_nothing_up(place: Place) -> None:
