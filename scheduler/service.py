@@ -274,6 +274,7 @@ class Service:
             finder_of(options["mesos_master_address"], by_hostname=ca is not None),
             framework_info(options, framework_id, f"{self.url}/scheduler"),
             tell,
+            lambda reason: self._end(Ended(ExitCode.INTERNAL, reason)),
             credential=Credential(*credential) if credential is not None else None,
             ssl_context=None if ca is None else ssl.create_default_context(cafile=ca),
             say=lambda text: log.info("%s", text),

@@ -69,7 +69,8 @@ class Counts(NamedTuple):
 class MasterConnection:
     """Tells every event of the master's, in order, and Disconnected when it is not heard any more.
 
-    *tell* is called from threads of ours, *say* too, with what an operator should read. *framework* is a
+    *tell* is called from threads of ours, *say* too, with what an operator should read, and *failed* at most once for
+    each thread, with why: a fault of ours has ended it, and Mesos is not heard any more, or not asked. *framework* is a
     ``FrameworkInfo`` as JSON, with the ``id`` of before, if there is one. Never ends the framework.
     """
 
@@ -78,6 +79,7 @@ class MasterConnection:
         finder: Finder,
         framework: Mapping[str, Any],
         tell: Callable[[MesosEvent], object],
+        failed: Callable[[str], object],
         *,
         credential: Credential | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -91,6 +93,7 @@ class MasterConnection:
         known = self._framework.pop("id", None)
         self._framework_id: str | None = known["value"] if known else None
         self._tell = tell
+        self._failed = failed
         self._say = say
         self._mono_s = mono_s
         self._chance = chance
@@ -161,7 +164,7 @@ class MasterConnection:
             run()
         except Exception as error:  # noqa: BLE001 - the thread's top
             self._say(traceback.format_exc())
-            self._tell(MasterError(f"the connection to the master failed: {type(error).__name__}: {error}"))
+            self._failed(f"the connection to the master failed: {type(error).__name__}: {error}")
 
     # -- the thread that reads -----------------------------------------------------------------------------------------
 

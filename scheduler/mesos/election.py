@@ -20,6 +20,7 @@ import json
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -172,6 +173,14 @@ class Election:
         self._wake.put(None)
 
     def _run(self) -> None:
+        try:
+            self._stand()
+        except Exception as error:  # noqa: BLE001 - the thread's top: nobody would know any more whether we lead
+            self._say(traceback.format_exc())
+            self._lose(f"the election failed: {type(error).__name__}: {error}")
+        self._end()
+
+    def _stand(self) -> None:
         wait_s: float | None = None
         while not (self._closing.is_set() or self._is_lost):
             try:
@@ -181,7 +190,6 @@ class Election:
             if self._closing.is_set():
                 break
             wait_s = self._step()
-        self._end()
 
     def _step(self) -> float | None:
         """Look once; gives when to look again at the latest."""

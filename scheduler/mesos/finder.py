@@ -150,6 +150,8 @@ class ZooKeeperFinder:
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._condition = threading.Condition()
         self._leader: Address | None = None
+        #: What ended our thread.
+        self._fault: Exception | None = None
         self._why_none = f"ZooKeeper at {masters.hosts} has not answered yet"
         self._closing = threading.Event()
         self._changed: Callable[[Address], object] = lambda address: None
@@ -165,11 +167,13 @@ class ZooKeeperFinder:
         self._thread.start()
 
     def find(self, is_again: bool, timeout_s: float) -> Address:
-        """The leader; waits until one is known. Raises NoLeader."""
+        """The leader; waits until one is known. Raises NoLeader; after a fault of ours, RuntimeError."""
         if is_again:
             self._wake.put(None)
         with self._condition:
-            self._condition.wait_for(lambda: self._leader is not None or self._closing.is_set(), timeout_s)
+            self._condition.wait_for(self._has_answer, timeout_s)
+            if self._fault is not None:
+                raise RuntimeError(f"nobody follows the leading master any more: {self._fault!r}") from self._fault
             if self._leader is None:
                 raise NoLeader(self._why_none)
             return self._leader
@@ -185,6 +189,9 @@ class ZooKeeperFinder:
         self._client.stop()
         self._client.close()
 
+    def _has_answer(self) -> bool:
+        return self._leader is not None or self._fault is not None or self._closing.is_set()
+
     # -- its thread ----------------------------------------------------------------------------------------------------
 
     def _state_changed(self, state: str) -> None:
@@ -197,6 +204,14 @@ class ZooKeeperFinder:
         self._wake.put(None)
 
     def _run(self) -> None:
+        try:
+            self._follow()
+        except Exception as error:  # noqa: BLE001 - the thread's top
+            with self._condition:
+                self._fault = error
+                self._condition.notify_all()
+
+    def _follow(self) -> None:
         retry_s: float | None = None
         while True:
             try:

@@ -37,12 +37,14 @@ class Listener:
     def __init__(self, port: int, framework_id: str | None = None, framework: Any = None, **more: Any) -> None:
         self.events: list[MesosEvent] = []
         self.said: list[str] = []
+        #: Why threads of the connection ended that should not have.
+        self.failures: list[str] = []
         self.offers: dict[str, Offer] = {}
         info = {**FRAMEWORK, **(framework or {})}
         if framework_id is not None:
             info["id"] = {"value": framework_id}
         finder = more.pop("finder", None) or finder_of(f"127.0.0.1:{port}")
-        self.connection = MasterConnection(finder, info, self._take, say=self.said.append, **more)
+        self.connection = MasterConnection(finder, info, self._take, self.failures.append, say=self.said.append, **more)
         self.connection.start()
 
     def _take(self, event: MesosEvent) -> None:

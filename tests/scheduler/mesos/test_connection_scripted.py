@@ -18,13 +18,17 @@ from typing import Any
 import pytest
 
 from scheduler.core.events import Disconnected, MesosEvent
+from scheduler.main import build_parser
 from scheduler.mesos.connection import Credential
 from scheduler.mesos.finder import ListFinder
 from scheduler.mesos.master_http import PATH
 from scheduler.mesos.session import Address
+from scheduler.options import options_of
+from scheduler.service import Service
 from tests.support.box import SOON_S, until
 from tests.support.listener import Listener
 from tests.support.mesos import free_port
+from thermos.errors import ExitCode
 from thermos.formats import recordio
 from thermos.formats.mesos_v1_scheduler import Accept, Kill, Offers, Reconcile, Revive, Subscribed
 
@@ -413,3 +417,35 @@ def test_close_ends_a_connection_attempt_that_hangs(listen: Listen) -> None:
             listener.connection.close()
             names = {thread.name for thread in threading.enumerate()}
             assert not names & {"master-events", "master-calls"}
+
+
+class Broken(ListFinder):
+    def find(self, is_again: bool, timeout_s: float) -> Address:
+        raise AssertionError("a fault of ours")
+
+
+def test_a_thread_that_reads_and_fails_is_told(listen: Listen) -> None:
+    listener = listen(1, finder=Broken(()))
+    listener.wait(lambda: listener.failures, "it is told")
+    assert listener.failures == ["the connection to the master failed: AssertionError: a fault of ours"]
+    assert "Traceback" in listener.said[-1]
+    assert listener.events == []
+
+
+def test_a_thread_that_calls_and_fails_is_told(master: Master, listen: Listen) -> None:
+    listener = listen(master.port)
+    listener.wait(lambda: listener.of(Subscribed), "it is subscribed")
+    no_call: Any = "no call"
+    listener.connection.call(no_call)
+    listener.wait(lambda: listener.failures, "it is told")
+    assert listener.failures[0].startswith("the connection to the master failed: ")
+
+
+def test_a_scheduler_that_cannot_hear_mesos_any_more_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("scheduler.service.finder_of", lambda address, by_hostname: Broken(()))
+    words = ["-mesos_master_address", "127.0.0.1:1", "-cluster_name", "test", "-http_port", "0"]
+    words += ["-store", str(tmp_path / "s.db"), "-thermos_executor_path", "/x.pex", "-serverset_path", "/aurora"]
+    assert Service(options_of(build_parser().parse_args(words), "127.0.0.1")).run() == ExitCode.INTERNAL
+    assert "ending: the connection to the master failed: AssertionError: a fault of ours" in caplog.text

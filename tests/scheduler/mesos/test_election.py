@@ -312,3 +312,23 @@ def test_one_leader_at_any_time_however_often_connections_break(candidate: Make,
 )
 def test_what_a_member_says(data: bytes, url: str | None) -> None:
     assert member_url(data) == url
+
+
+def test_a_fault_of_ours_is_the_end_of_a_lead(candidate: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = candidate(1)
+    first.until(Elected)
+    second = candidate(2)
+    until(lambda: second.election.leader_url() == first.url, "the second knows the first")
+    look = Election._look
+
+    def fails(self: Election) -> None:
+        if self is first.election:
+            raise AssertionError("a fault of ours")
+        look(self)
+
+    monkeypatch.setattr(Election, "_look", fails)
+    first.election._wake.put(None)
+    first.until(Lost)
+    assert not first.election.leads()
+    assert "a fault of ours" in "".join(first.said)
+    second.until(Elected)

@@ -243,3 +243,15 @@ def test_a_closed_finder_lets_go(find: Find) -> None:
     finder.close()
     with pytest.raises(NoLeader):
         finder.find(False, SOON_S)
+
+
+@pytest.mark.process
+def test_a_finder_that_fails_is_no_answer_for_ever(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(self: ZooKeeperFinder) -> None:
+        raise AssertionError("a fault of ours")
+
+    monkeypatch.setattr(ZooKeeperFinder, "_look", look)
+    finder, told = find()
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        finder.find(False, SOON_S)
+    assert told == []
