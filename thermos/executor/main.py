@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from thermos.errors import ThermosError
+from thermos.errors import ExitCode, ThermosError
 from thermos.executor import environment
+from thermos.executor.emergency import traceback_of
 from thermos.executor.log import Log
 from thermos.executor.options import parse
 from thermos.executor.program import Program
@@ -29,14 +30,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"thermos_executor: {error}", file=sys.stderr)
         return error.exit_code
     log = Log(surroundings.sandbox)
-    auth = _auth(options.announcer_zookeeper_auth_config)
-    if isinstance(auth, ThermosError):
-        log.error(f"no task can be announced: {auth}")
-    with Loop() as loop:
-        program = Program(loop, surroundings, options, log, auth)
-        program.run()
-    log.close()
-    return program.exit_code
+    try:
+        auth = _auth(options.announcer_zookeeper_auth_config)
+        if isinstance(auth, ThermosError):
+            log.error(f"no task can be announced: {auth}")
+        with Loop() as loop:
+            program = Program(loop, surroundings, options, log, auth)
+            program.run()
+        return program.exit_code
+    except Exception as error:  # noqa: BLE001  what goes wrong before there is a task, or after it
+        log.error(f"a fault of ours; please report it with this log\n{traceback_of(error)}")
+        return ExitCode.INTERNAL
+    finally:
+        log.close()
 
 
 def _auth(path: str | None) -> Auth | ThermosError | None:

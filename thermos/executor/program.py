@@ -7,6 +7,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, assert_never
 
 from thermos.core import session_events as session
@@ -48,6 +49,7 @@ from thermos.executor import sandbox as sandboxes
 from thermos.executor.agent import Agent
 from thermos.executor.announcer import Announcer
 from thermos.executor.assignment import Assignment
+from thermos.executor.emergency import Emergency
 from thermos.executor.environment import Surroundings
 from thermos.executor.errand import Errand
 from thermos.executor.limits import Limits
@@ -117,6 +119,7 @@ class Program:
         self._has_left = False
         self._is_connected = False
         self._signals = -1
+        self._emergency: Emergency | None = None
         #: What the program exits with.
         self.exit_code = ExitCode.OK
 
@@ -124,26 +127,41 @@ class Program:
         """Live one task's life."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self._signals = signal_fd(_SIGNALS)
-        self._loop.watch(self._signals, self._signalled)
-        self._handle(Opened())
-        self._agent.start()
         try:
+            self._loop.watch(self._signals, self._signalled)
+            self._handle(Opened())
+            self._agent.start()
             self._loop.run()
+        except Exception as error:  # noqa: BLE001  the last boundary: nothing of the task may outlive us
+            self._end_after(error)
         finally:
-            self._agent.close()
-            if self._announcer is not None:
-                self._announcer.close()
-            if self._pages is not None:
-                self._pages.close()
-            if self._runner is not None:
-                self._runner.close()
-            self._loop.unwatch(self._signals)
-            os.close(self._signals)
+            with ExitStack() as last:  # each of them, whatever the others do
+                last.callback(os.close, self._signals)
+                last.callback(self._loop.unwatch, self._signals)
+                for part in (self._runner, self._pages, self._announcer, self._agent):
+                    if part is not None:
+                        last.callback(part.close)
+
+    def _end_after(self, fault: Exception) -> None:
+        """End the task and tell Mesos, since we do not know any more what we do."""
+        self._emergency = Emergency(self._loop, self._log, fault)
+        stop: list[Callable[[], object]] = [part.stop for part in (self._checks, self._limits) if part is not None]
+        if self._farewell is not None:
+            stop.append(self._farewell.cancel)
+        if self._sandbox is not None:
+            stop.append(self._sandbox.give_up)
+        if self._announcer is not None:
+            stop.append(self._announcer.withdraw)
+        self._emergency.end(self._life, self._agent, self._runner, self._pages, stop, self._labels())
+        self.exit_code = ExitCode.INTERNAL
 
     # -- Events ----------------------------------------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
         """Decide about *event*, then act; what happens meanwhile waits its turn."""
+        if self._emergency is not None:
+            self._emergency.hear(event)
+            return
         self._events.append(event)
         if self._is_deciding:
             return
@@ -174,7 +192,8 @@ class Program:
                 self._is_connected = False
                 self._log.warning(f"the agent is gone: {reason}")
             case session.LaunchTask(task):
-                self._launch(task)
+                if self._emergency is None:
+                    self._launch(task)
             case session.KillTask(task_id, grace_s) | session.HurryKill(task_id, grace_s):
                 self._handle(KillAsked(task_id, grace_s))
             case session.ShutDown(reason):

@@ -92,11 +92,12 @@ class RunnerChild:
         self._order = order
         self._tell = tell
         self._changed = changed
-        self._leash, self._hold = os.pipe2(os.O_CLOEXEC)
+        self._leash = self._hold = -1
         self._pid = 0
         self._pidfd = -1
         self._report = -1
         self._complaints = -1
+        self._why_not = ""
         self._is_ready = False
         self._is_recorded = False
         self._has_run = False
@@ -117,24 +118,25 @@ class RunnerChild:
 
     def start(self) -> None:
         """Start a runner: the first, or one that goes on where the last one died."""
-        words = self._order.words(self._leash)
-        self._begin(lambda said: spawn.launch(words, self._order.task_json, (self._leash,), said))
+        self._begin(lambda: self._order.words(self._leash))
 
-    def _begin(self, make: Callable[[int], spawn.Started]) -> None:
+    def _begin(self, words: Callable[[], list[str]]) -> None:
+        """Start a runner with *words*, which may name the leash."""
         self._is_ready = False
         self._decoder = Decoder()
-        said = os.memfd_create("runner's stderr", os.MFD_CLOEXEC)
         try:
-            started = make(said)
+            if self._leash < 0:
+                self._leash, self._hold = os.pipe2(os.O_CLOEXEC)
+            self._complaints = os.memfd_create("runner's stderr", os.MFD_CLOEXEC)
+            started = spawn.launch(words(), self._order.task_json, (self._leash,), self._complaints)
+            self._pidfd = _pidfd_of(started)
         except OSError as error:
-            os.write(said, f"it could not be started: {error.strerror}".encode())
-            self._complaints = said
+            self._why_not = f"it could not be started: {error.strerror}"
             self._loop.call_later(self, 0.0, lambda: self._gone(127 << 8))
             return
         assert started.report_fd is not None
-        self._complaints = said
+        self._why_not = ""
         self._pid = started.pid
-        self._pidfd = os.pidfd_open(started.pid)
         self._report = started.report_fd
         os.set_blocking(self._report, False)
         self._loop.watch(self._report, self._reported)
@@ -194,9 +196,11 @@ class RunnerChild:
         return False
 
     def _gone(self, wait_status: int) -> None:
-        said = os.pread(self._complaints, _SAID_BYTES, 0).decode("utf-8", "replace")
-        os.close(self._complaints)
-        self._complaints = -1
+        said = self._why_not
+        if self._complaints >= 0:
+            said += os.pread(self._complaints, _SAID_BYTES, 0).decode("utf-8", "replace")
+            os.close(self._complaints)
+            self._complaints = -1
         self._pid = 0
         if self._kill_words is not None:
             words, self._kill_words = self._kill_words, None
@@ -247,10 +251,9 @@ class RunnerChild:
         order = self._order
         if self._is_recorded:
             line = [f"--checkpoint_root={order.root}", f"--task_id={order.task_id}", "--takeover", *words]
-            line += [f"--leash_fd={self._leash}"]
+            self._begin(lambda: [*line, f"--leash_fd={self._leash}"])
         else:  # nothing tells what the task is: so that it is recorded before its end, it is begun
-            line = [*order.words(self._leash), *words]
-        self._begin(lambda said: spawn.launch(line, order.task_json, (self._leash,), said))
+            self._begin(lambda: [*order.words(self._leash), *words])
 
     def _let_go(self, status: Status) -> None:
         """Have the coordinators end what is theirs, as no runner can; RunnerEnded tells when all of them have."""
@@ -300,3 +303,15 @@ class RunnerChild:
                 os.close(fd)
         self._report = self._pidfd = self._complaints = self._leash = self._hold = -1
         self._awaited.clear()
+
+
+def _pidfd_of(started: spawn.Started) -> int:
+    """A descriptor of the runner that was just started. Raises OSError; then there is no runner any more."""
+    try:
+        return os.pidfd_open(started.pid)
+    except OSError:
+        os.kill(started.pid, signal.SIGKILL)  # ours, and not reaped yet
+        os.waitpid(started.pid, 0)
+        if started.report_fd is not None:
+            os.close(started.report_fd)
+        raise

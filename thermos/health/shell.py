@@ -53,13 +53,17 @@ class _Check:
         self._done: Done | None = done
         self._began_s = loop.now_s()
         self._report = b""
-        self._fd, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        leash, self._leash = os.pipe2(os.O_CLOEXEC)
+        self._fd = self._leash = -1
+        theirs = leash = -1
         try:
+            self._fd, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            leash, self._leash = os.pipe2(os.O_CLOEXEC)
             self._pid = fork()
         except OSError as error:
             for fd in (theirs, leash, self._fd, self._leash):
-                os.close(fd)
+                if fd >= 0:
+                    os.close(fd)
+            self._fd = self._leash = -1
             failure = f"the check could not be started: {error.strerror}"
             loop.call_later(self, 0.0, lambda: self._tell(Result(failure, 0.0)))
             return

@@ -115,6 +115,11 @@ def _spawn(
     before = signal.pthread_sigmask(signal.SIG_BLOCK, boot.HELD_SIGNALS)
     try:
         pid = fork()
+    except OSError:
+        for fd in (ours, theirs):
+            if fd is not None:
+                os.close(fd)
+        raise
     finally:
         if os.getpid() == own_pid:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

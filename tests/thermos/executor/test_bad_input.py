@@ -528,3 +528,61 @@ def test_wall_time_that_jumps_changes_nothing(run: Make, tmp_path: Path, jump_s:
     made.until("TASK_KILLED")
     assert made.exit_code() == ExitCode.OK
     assert time.monotonic() - made.began_s < 20
+
+
+# -- Faults of our own ------------------------------------------------------------------------------------------------
+
+#: Where the executor breaks, for what is patched, and with which state the task ends; None: there is none to tell.
+FAULTS: Final[dict[str, tuple[str, str | None]]] = {
+    "while the task runs": ("thermos.health.checker Checker._count 3", "TASK_LOST"),
+    "before it runs": ("thermos.executor.program Program._start_runner 1", "TASK_LOST"),
+    "in the middle of a kill": ("thermos.executor.program Program._say_farewell 1", "TASK_KILLED"),
+    "again and again": ("thermos.host.loop Loop._call_due 30", None),
+    "in what tells Mesos": ("thermos.executor.agent Agent.update 2", None),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_ours_ends_the_task_and_is_told(run: Make, tmp_path: Path, name: str) -> None:
+    (where, state), site = FAULTS[name], tmp_path / "site"
+    module, path, count = where.split()
+    owner = path.partition(".")[0]
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(  # from the count-th call on, the method raises
+        f"from {module} import {owner}\n"
+        f"real, calls = {path}, [0]\n"
+        "def broken(*args, **more):\n"
+        "    calls[0] += 1\n"
+        f"    if calls[0] >= {count}:\n"
+        "        raise ZeroDivisionError('a test of\\nours')\n"
+        "    return real(*args, **more)\n"
+        f"{path} = broken\n"
+    )
+    made = run(PYTHONPATH=f"{site}:{PROJECT}")
+    made.launch(
+        SLEEPER, health_check_config=shell("true"), ports={"bye": free_port()}, lifecycle={"http": {"port": "bye"}}
+    )
+    if name == "in the middle of a kill":
+        made.until("TASK_RUNNING")
+        made.kill()
+    if state is not None:
+        status = made.until(state)
+        assert status["message"] == "A fault of ours: ZeroDivisionError: a test of\\nours"
+        assert not with_words(made.word)
+    assert made.exit_code() == ExitCode.INTERNAL
+    until(lambda: not with_words(made.word), "nothing of the task is left")
+    assert "a fault of ours; please report it" in made.log
+    assert "ZeroDivisionError" in made.log
+    assert "Traceback" in made.log
+    told = [status["state"] for status in made.statuses()]
+    assert len(told) == len(set(told))
+
+
+def test_a_fault_of_ours_before_there_is_a_task(run: Make, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text("from thermos.executor.program import Program\nProgram._from_agent = None\n")
+    made = run(PYTHONPATH=f"{site}:{PROJECT}")
+    assert made.exit_code() == ExitCode.INTERNAL
+    assert "a fault of ours; please report it" in made.log
+    assert not made.statuses()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.box import process, until, with_words
+from tests.support.scarce import descriptors_left
 from thermos.checkpoints import read_task
 from thermos.core.lifetime_events import Event, ProcessesRun, RunnerEnded, RunnerReady
 from thermos.definition import build
@@ -86,6 +87,22 @@ def test_a_task_that_ends_well(stage: Make) -> None:
     assert ended.status == ended.otherwise
     assert (ended.status.state, ended.status.message) == ("TASK_FINISHED", "Task finished.")
     assert at.changes > 1
+
+
+@pytest.mark.parametrize("left", range(7))
+def test_a_host_without_descriptors_is_told_and_nothing_was_started(stage: Make, left: int) -> None:
+    at = stage(process("a", "touch ran"))
+    with descriptors_left(left):
+        at.child.start()
+        at.loop.step(0)
+        ended = [event for event in at.told if isinstance(event, RunnerEnded)]
+    if not ended:
+        assert left == 6
+        assert at.until_told(RunnerEnded).status.state == "TASK_FINISHED"
+        return
+    assert ended[0].status == ended[0].otherwise
+    assert (ended[0].otherwise.state, "Too many open files" in str(ended[0].otherwise.message)) == ("TASK_LOST", True)
+    assert not (at.sandbox / "ran").exists()
 
 
 def test_one_that_fails_says_who_and_how_and_what_it_said_last(stage: Make) -> None:

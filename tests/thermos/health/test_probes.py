@@ -15,6 +15,7 @@ import pytest
 
 from tests.leaks import children
 from tests.support.box import IS_ROOT, NOBODY, until, with_words
+from tests.support.scarce import descriptors_left
 from thermos.health.probes import HttpProbe, Probe, Result, TcpProbe
 from thermos.health.shell import MAX_OUTPUT_BYTES, ShellProbe
 from thermos.host.command import User
@@ -165,6 +166,20 @@ def test_a_cancelled_check_dies_and_tells_nobody(tmp_path: Path) -> None:
 
         until(is_gone, "the check is gone and reaped")
     assert found == []
+
+
+@pytest.mark.parametrize("left", range(6))
+def test_a_host_without_descriptors_fails_the_check_alone(tmp_path: Path, left: int) -> None:
+    found: list[Result] = []
+    with Loop() as loop:
+        with descriptors_left(left):
+            cancel = shell("true", tmp_path).start(loop, found.append)
+        for _ in range(1000):
+            if not found:
+                loop.step(0.05)
+        cancel()
+    expected = "the check could not be started: Too many open files" if left < 4 else None
+    assert [result.failure for result in found] == [expected]
 
 
 def test_it_dies_with_us(tmp_path: Path) -> None:
