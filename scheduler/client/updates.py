@@ -58,7 +58,7 @@ BACK_CODES: Final = MappingProxyType(
 
 def iso(at_ms: int | None) -> str:
     """A time as ``update list`` shows it: UTC, to the second."""
-    return datetime.fromtimestamp((at_ms or 0) // 1000, UTC).replace(tzinfo=None).isoformat()
+    return datetime.fromtimestamp((at_ms or 0) // 1000, UTC).isoformat().removesuffix("+00:00")
 
 
 def summaries(scheduler: Scheduler, query: api.JobUpdateQuery) -> tuple[api.JobUpdateSummary, ...]:
