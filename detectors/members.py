@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, insort
-from collections.abc import Iterator
 from typing import TypeVar
 
-from detectors.roots import ChainedPathDetector, Look, LookingPathDetector, PathDetector
+from detectors.roots import Look, LookingPathDetector, PathDetector
 from detectors.watches import Watches, nearest
 
 _Value = TypeVar("_Value")
@@ -44,6 +43,8 @@ class Member:
         self._detector = detector
         self.roots: ByPath[None] = ByPath()
         self.parents: ByPath[Parent] = ByPath()
+        #: Directories in which there may be roots, and that may not be read.
+        self.closed: ByPath[None] = ByPath()
         #: Why it does not work.
         self.trouble: str | None = None
 
@@ -92,11 +93,3 @@ class Parent:
         watches.drop(self.watch, self)
         watches.drop(self.above, self)
         self.watch = self.above = None
-
-
-def flat(detector: PathDetector) -> Iterator[PathDetector]:
-    if isinstance(detector, ChainedPathDetector):
-        for member in detector.detectors:
-            yield from flat(member)
-    else:
-        yield detector

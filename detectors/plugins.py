@@ -243,9 +243,9 @@ class Looking(Guarded):
         """What it sees. Raises PluginFailed."""
         found = self._call(self._looking.look, changed)
         try:
-            scope, roots, parents = found
-        except (TypeError, ValueError):
+            scope, roots, parents, closed = Look(*found)
+        except TypeError:
             raise PluginFailed(f"{self._whose}: look() gave {type(found).__name__}, not a Look") from None
         if scope is not None:
             self._paths([scope])
-        return Look(scope, self._paths(roots), self._paths(parents))
+        return Look(scope, self._paths(roots), self._paths(parents), self._paths(closed))

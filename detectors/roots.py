@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
+from detectors.closed import closed_at
+
 #: Where Aurora's runner keeps its checkpoints unless told otherwise.
 DEFAULT_ROOT: Final = "/var/run/thermos"
 #: The Mesos agent's ``--work_dir`` in Aurora's packages.
@@ -32,6 +34,8 @@ class Look(NamedTuple):
     roots: list[str]
     #: The directories there in which an entry that comes or goes may mean another root, or one less.
     parents: list[str]
+    #: The directories there that may not be read: below them may be more.
+    closed: Sequence[str] = ()
 
 
 class MesosRun(NamedTuple):
@@ -126,6 +130,29 @@ def distinct(paths: Iterator[str] | Sequence[str]) -> list[str]:
     return list(found.values())
 
 
+def flat(detector: PathDetector) -> Iterator[PathDetector]:
+    """The detectors that *detector* is made of."""
+    if isinstance(detector, ChainedPathDetector):
+        for member in detector.detectors:
+            yield from flat(member)
+    else:
+        yield detector
+
+
+def survey(detector: PathDetector) -> tuple[list[str], list[str]]:
+    """(all roots of *detector*, the directories that may hold more and may not be read). Raises as ``get_paths``."""
+    roots: list[str] = []
+    closed: dict[str, None] = {}
+    for each in flat(detector):
+        if isinstance(each, LookingPathDetector):
+            look = each.look()
+            roots += look.roots
+            closed |= dict.fromkeys(look.closed)
+        else:
+            roots += each.get_paths()
+    return distinct(roots), list(closed)
+
+
 def identity(path: str) -> object:
     """What tells one directory from another: device and inode; of what is not there, its path."""
     try:
@@ -133,6 +160,45 @@ def identity(path: str) -> object:
     except (OSError, ValueError):  # ValueError: a NUL in it
         return os.path.normpath(path)
     return info.st_dev, info.st_ino
+
+
+class _Found:
+    """What one look at an agent's work directory finds on its way down."""
+
+    def __init__(self) -> None:
+        self.roots: list[str] = []
+        self.parents: list[str] = []
+        self.closed: dict[str, None] = {}
+
+    def is_directory(self, path: str) -> bool:
+        """Whether *path* is a directory, and no link to one."""
+        try:
+            return stat.S_ISDIR(os.lstat(path).st_mode)
+        except PermissionError:
+            self._note(path)
+            return False
+        except (OSError, ValueError):
+            return False
+
+    def directories(self, path: str, skip: str | None) -> list[str]:
+        """The directories in *path* but the one named *skip*, by name; links are not followed. Absent: none.
+
+        Raises OSError where nobody can tell, for want of a descriptor or because the disk fails.
+        """
+        try:
+            with os.scandir(path) as entries:
+                names = [e.name for e in entries if e.name != skip and e.is_dir(follow_symlinks=False)]
+        except PermissionError:
+            self._note(path)
+            return []
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [f"{path}/{name}" for name in sorted(names)]
+
+    def _note(self, path: str) -> None:
+        closed = closed_at(path)
+        if closed is not None:
+            self.closed[closed] = None
 
 
 class MesosPathDetector:
@@ -155,11 +221,10 @@ class MesosPathDetector:
     def look(self, changed: str | None = None) -> Look:
         """The roots, and every directory on the way in which another may appear. Links are not followed."""
         scope, level = self._scope(changed) if changed is not None else (self._root, 0)
-        roots: list[str] = []
-        parents: list[str] = []
-        if level is not None and (level == 0 or _is_directory(scope)):
-            self._descend(scope, level, roots, parents)
-        return Look(None if level == 0 else scope, roots, parents)
+        found = _Found()
+        if level is not None and (level == 0 or found.is_directory(scope)):
+            self._descend(scope, level, found)
+        return Look(None if level == 0 else scope, found.roots, found.parents, tuple(found.closed))
 
     def _scope(self, changed: str) -> tuple[str, int | None]:
         """The directory to look at when the entry *changed* came or went, and its level; None: no root is there."""
@@ -178,20 +243,20 @@ class MesosPathDetector:
             return (os.path.dirname(changed), len(parts) - 1) if len(parts) > 1 else (self._root, 0)
         return changed, len(parts)
 
-    def _descend(self, path: str, level: int, roots: list[str], parents: list[str]) -> None:
+    def _descend(self, path: str, level: int, found: _Found) -> None:
         if level == len(self._levels):
-            roots.append(path)
+            found.roots.append(path)
             return
         names = self._levels[level]
         if names:
-            there = [below for name in names if _is_directory(below := f"{path}/{name}")]
+            there = [below for name in names if found.is_directory(below := f"{path}/{name}")]
             if level == 0 or not there:
-                parents.append(path)
+                found.parents.append(path)
         else:
-            parents.append(path)
-            there = list(_directories(path, skip=_LATEST if level == _RUN else None))
+            found.parents.append(path)
+            there = found.directories(path, skip=_LATEST if level == _RUN else None)
         for below in there:
-            self._descend(below, level + 1, roots, parents)
+            self._descend(below, level + 1, found)
 
 
 def find_root(path: str) -> MesosRun | None:
@@ -210,25 +275,3 @@ def find_root(path: str) -> MesosRun | None:
             root = "/".join(parts[: end - depth]) or "/"
             return MesosRun(root, agent_id, framework_id, executor_id, run, "/".join(parts[:end]))
     return None
-
-
-def _is_directory(path: str) -> bool:
-    """Whether *path* is a directory, and no link to one."""
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def _directories(path: str, skip: str | None) -> Iterator[str]:
-    """The directories in *path* but the one named *skip*, by name; links are not followed. Absent: none.
-
-    Raises OSError where nobody can tell, for want of a descriptor or because the disk fails.
-    """
-    try:
-        with os.scandir(path) as entries:
-            names = [e.name for e in entries if e.name != skip and e.is_dir(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return
-    for name in sorted(names):
-        yield f"{path}/{name}"

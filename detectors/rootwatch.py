@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-import time
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from detectors.changes import Ledger, TaskKey
+from detectors.closed import closed_at
 from detectors.remote import remote_name
-from detectors.watched import PATH, ActiveTask, Identity, TaskDir, is_absent, is_task_name, open_root
+from detectors.watched import MOST_TASKS, PATH, ActiveTask, Identity, TaskDir, is_absent, is_task_name, open_root
 from detectors.watches import ENTRIES, Owner, Watches, nearest
 from thermos.checkpoints import is_owned
 from thermos.formats import paths
 from thermos.host.beneath import open_beneath
 from thermos.host.inotify import IN_CLOSE_WRITE, IN_MODIFY
 
-#: A directory that changed longer ago than this when it is read cannot change again without its time stamp telling.
-_SETTLED_NS: Final = 1_000_000_000
-#: No more task files of one directory are listed, and no more active tasks of one root are watched: whoever owns
-#: the root could use up the memory and the watches of all.
-MOST_TASKS: Final = 200_000
+#: No more active tasks of one root are watched: whoever owns the root could use up the watches of all.
 MOST_WATCHED: Final = 5_000
 
 
@@ -36,8 +33,9 @@ class RootWatch:
     """The tasks of the root at *path*; what changes goes to *ledger*. *holders*: who stands for which directory."""
 
     __slots__ = (
-        "_checkpoints", "_holders", "_is_cut", "_ledger", "_own", "_tasks", "_watches", "above", "above_name",
-        "actives", "dirs", "finished", "identity", "is_muted", "names", "noise", "path", "remote", "twin_of",
+        "_checkpoints", "_closed", "_holders", "_is_cut", "_ledger", "_own", "_tasks", "_watches", "above",
+        "above_name", "actives", "dirs", "finished", "identity", "is_muted", "names", "noise", "path", "remote",
+        "twin_of",
     )  # fmt: skip
 
     def __init__(self, path: str, watches: Watches, ledger: Ledger, holders: Holders) -> None:
@@ -53,7 +51,8 @@ class RootWatch:
         self.twin_of: Identity | None = None
         #: The remote file system that it lies in.
         self.remote: str | None = None
-        self._is_cut = False  # it has more task files than are listed
+        self._is_cut = False  # it has had more tasks than are kept in mind
+        self._closed: str | None = None  # a directory, it or one above, that keeps us from entering it
         #: What happened in it since the last sweep, and whether that was too much to be told of each.
         self.noise = 0
         self.is_muted = False
@@ -87,7 +86,13 @@ class RootWatch:
     @property
     def omission(self) -> str | None:
         """What of it is not shown; None: all is."""
-        return f"has more than {MOST_TASKS} task files: not all are shown" if self._is_cut else None
+        is_cut = self._is_cut or any(directory.is_cut for directory in self.dirs)
+        return f"has more than {MOST_TASKS} task files: not all are shown" if is_cut else None
+
+    @property
+    def closed(self) -> set[str]:
+        """The directories that may not be read, and may hold tasks of it."""
+        return {path for path in (self._closed, *(directory.closed for directory in self.dirs)) if path is not None}
 
     # -- Looking at all of it ----------------------------------------------------------------------------------------
 
@@ -104,7 +109,9 @@ class RootWatch:
             if not is_absent(error):  # nobody can tell now: as it was
                 return self.identity is not None
             self.empty()
+            self._closed = closed_at(self.path) if isinstance(error, PermissionError) else None
             return False
+        self._closed = None
         for active in [*self.actives.values()]:
             self._check(active, is_thorough)
         self._tidy()
@@ -143,21 +150,16 @@ class RootWatch:
             self.remote = remote_name(fd)
         if self._own is None:
             self._own = self._watch(fd, self)
-        active, finished = self._list(fd)
-        if None in (self.dirs[0].identity, self.dirs[1].identity):
+        self._is_cut = False
+        active, finished = (self._names(directory, fd) for directory in self.dirs)
+        if any(directory.identity is None for directory in self.dirs):
             self._watch_tasks(fd)
-            later_active, later_finished = self._list(fd)  # what came before the watch
-            # One that has not changed in between is not listed twice.
-            active = later_active if later_active is not None else active
-            finished = later_finished if later_finished is not None else finished
-        suspects: set[str] = set()
-        if active is None:
-            active = set(self.actives)
-        if finished is None:
-            finished = self.finished
-        else:
-            suspects = finished ^ self.finished
-        suspects |= active ^ self.actives.keys()
+            for directory in self.dirs:
+                directory.settled_ns = None  # something may have come before the watch
+            active, finished = (self._names(directory, fd) for directory in self.dirs)
+        suspects = set(active ^ self.actives.keys())
+        if finished is not self.finished:  # else nothing is new among so many
+            suspects |= finished ^ self.finished
         for task_id in suspects:
             is_finished = task_id in finished
             self._place(task_id, paths.FINISHED if is_finished else paths.ACTIVE if task_id in active else None)
@@ -176,43 +178,29 @@ class RootWatch:
         self._tasks = self._watch(tasks_fd, self)
         os.close(tasks_fd)
 
-    def _list(self, fd: int) -> tuple[set[str] | None, set[str] | None]:
-        """The names in both directories; None: as they were, or nobody can tell."""
-        self._is_cut = False
-        return self._names(self.dirs[0], fd), self._names(self.dirs[1], fd)
-
-    def _names(self, directory: TaskDir, fd: int) -> set[str] | None:
+    def _names(self, directory: TaskDir, fd: int) -> AbstractSet[str]:
+        """The names of its task files; those that are known where they are as they were, or nobody can tell now."""
+        known = self.actives.keys() if directory.where == paths.ACTIVE else self.finished
         try:
             below = open_beneath(fd, f"{paths.TASKS}/{directory.where}", os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             if not is_absent(error):
-                return None
+                return known
             self._unwatch_dir(directory)
+            directory.note(error)
             return set()
         try:
             info = os.fstat(below)
             if directory.identity != (info.st_dev, info.st_ino):
                 self._unwatch_dir(directory)
                 directory.identity = info.st_dev, info.st_ino
+            directory.closed = None
             if directory.watch is None:
                 directory.watch = self._watch(below, directory, ENTRIES | IN_CLOSE_WRITE)
-            changed_ns = os.fstat(below).st_mtime_ns
-            if directory.settled_ns == changed_ns:
-                return None
-            is_settled = time.time_ns() - changed_ns > _SETTLED_NS
-            names: set[str] = set()
-            with os.scandir(below) as entries:
-                for entry in entries:
-                    if is_task_name(entry.name) and entry.is_file(follow_symlinks=False):
-                        if len(names) == MOST_TASKS:
-                            self._is_cut = True
-                            break
-                        names.add(entry.name)
-            directory.settled_ns = changed_ns if is_settled and not self._is_cut else None
-            return names
+            names = directory.names(below)
+            return names if names is not None else known
         except OSError:  # its disk fails
-            directory.settled_ns = None
-            return None
+            return known
         finally:
             os.close(below)
 
@@ -245,6 +233,7 @@ class RootWatch:
                 except OSError as error:
                     if not is_absent(error):
                         raise
+                    self.dirs[where == paths.FINISHED].note(error)
                     continue
                 is_file = stat.S_ISREG(os.fstat(fd).st_mode)
                 os.close(fd)
@@ -382,7 +371,7 @@ class RootWatch:
         if self.identity is not None and self._holders.get(self.identity) is self:
             del self._holders[self.identity]
             self._holders.released.add(self.identity)
-        self.identity = self.remote = self.twin_of = None
+        self.identity = self.remote = self.twin_of = self._closed = None
         self._is_cut = False
 
     def close(self) -> None:
@@ -403,4 +392,4 @@ class RootWatch:
 
     def _unwatch_dir(self, directory: TaskDir) -> None:
         self._watches.drop(directory.watch, directory)
-        directory.watch = directory.identity = directory.settled_ns = None
+        directory.forget()

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from detectors.changes import Changes, Ledger, TaskKey
-from detectors.members import Member, Parent, flat
-from detectors.roots import Look, PathDetector
+from detectors.closed import DENIED
+from detectors.members import Member, Parent
+from detectors.roots import Look, PathDetector, flat
 from detectors.rootwatch import Holders, RootWatch
 from detectors.watched import ActiveTask, TaskDir
 from detectors.watches import SELF, Happening, Watches
@@ -80,21 +81,33 @@ class HostWatcher:
         return len(self._watches)
 
     @property
+    def is_polling(self) -> bool:
+        """Whether it has to look again and again, since the kernel does not tell of all changes."""
+        return self._watches.trouble is not None or any(root.trouble is not None for root in self._roots.values())
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """The directories that may not be read: there may be tasks that are not shown."""
+        found = {path for member in self._members for path in member.closed}
+        return frozenset(found.union(*(root.closed for root in self._roots.values() if root.twin_of is None)))
+
+    @property
     def notices(self) -> tuple[str, ...]:
-        """In words: why changes may be noticed late, and which detectors do not work."""
+        """In words: what is not shown, why changes may be noticed late, and which detectors do not work."""
         found = [member.trouble for member in self._members if member.trouble is not None]
         polling = f"changes are looked for every {min(self._poll_s, self._rescan_s):g} s"
         if self._watches.trouble is not None:
             found.append(f"{self._watches.trouble}: {polling}")
-        why: dict[str, list[str]] = {}
+        why: dict[str, list[str]] = {DENIED: [*closed]} if (closed := self.closed) else {}
         for root in self._roots.values():
             if root.omission is not None:
                 why.setdefault(root.omission, []).append(root.path)
             if root.trouble is not None:
                 why.setdefault(f"{root.trouble}: {polling}", []).append(root.path)
-        for reason, roots in sorted(why.items()):
-            more = f" (and {len(roots) - 1} more roots)" if len(roots) > 1 else ""
-            found.append(f"{min(roots)}{more} {reason}")
+        for reason, places in sorted(why.items()):
+            what = "directories" if reason == DENIED else "roots"
+            more = f" (and {len(places) - 1} more {what})" if len(places) > 1 else ""
+            found.append(f"{min(places)}{more} {reason}")
         return tuple(found)
 
     # -- Asking ------------------------------------------------------------------------------------------------------
@@ -169,8 +182,7 @@ class HostWatcher:
             self._refresh(root, is_thorough)
         self._resolve_twins()
         end_s = time.monotonic()
-        is_told = self._watches.trouble is None and all(root.trouble is None for root in self._roots.values())
-        pause_s = self._rescan_s if is_told else min(self._poll_s, self._rescan_s)
+        pause_s = min(self._poll_s, self._rescan_s) if self.is_polling else self._rescan_s
         self._swept_at_s = end_s
         self._sweep_due_s = end_s + max(pause_s, (end_s - begin_s) / _SWEEP_SHARE)
 
@@ -211,6 +223,10 @@ class HostWatcher:
             for path in member.parents.below(look.scope):
                 if path not in wanted:
                     self._drop_parent(member.parents[path])
+            for path in member.closed.below(look.scope):
+                del member.closed[path]
+            for path in look.closed:
+                member.closed[path] = None
             new = [path for path in look.parents if self._listen(member, path)]
             gone = self._set_roots(member, look)
             # What came between the look and the watch was missed, what went may be another now: look again.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from detectors.changes import TaskKey
+from detectors.closed import closed_at
 from thermos.formats import paths
 
 if TYPE_CHECKING:
@@ -26,10 +28,16 @@ _ABSENT: Final = (
 )  # fmt: skip
 
 
+#: A directory that changed longer ago than this when it is read cannot change again without its time stamp telling.
+_SETTLED_NS: Final = 1_000_000_000
+#: No more task files of one directory are listed: whoever owns the root could use up the memory of all.
+MOST_TASKS: Final = 200_000
+
+
 class TaskDir:
     """One of the two directories of task files."""
 
-    __slots__ = ("identity", "root", "settled_ns", "watch", "where")
+    __slots__ = ("closed", "identity", "is_cut", "root", "settled_ns", "watch", "where")
 
     def __init__(self, root: RootWatch, where: str) -> None:
         self.root = root
@@ -38,16 +46,56 @@ class TaskDir:
         self.identity: Identity | None = None
         #: Time stamp under which its names are known for sure.
         self.settled_ns: int | None = None
+        #: It has more task files than are listed.
+        self.is_cut = False
+        #: The directory, it or one above, that may not be read.
+        self.closed: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it lies."""
+        return paths.task_dir(self.root.path, self.where)
 
     def lost(self, watch: int) -> None:
         """Its watch is gone, and so is the directory."""
         if self.watch == watch:
             self.watch = self.identity = self.settled_ns = None
 
+    def forget(self) -> None:
+        """Nothing is known of it any more."""
+        self.watch = self.identity = self.settled_ns = self.closed = None
+        self.is_cut = False
+
+    def note(self, error: OSError) -> None:
+        """It was not there, as *error* says, or may not be entered."""
+        self.closed = closed_at(self.path) if isinstance(error, PermissionError) else None
+
     def is_settled(self) -> bool:
         """Whether it is as it was read last. Raises OSError."""
-        info = os.stat(paths.task_dir(self.root.path, self.where))
-        return self.identity == (info.st_dev, info.st_ino) and self.settled_ns == info.st_mtime_ns
+        info = os.stat(self.path)
+        return (
+            self.closed is None and self.identity == (info.st_dev, info.st_ino) and self.settled_ns == info.st_mtime_ns
+        )
+
+    def names(self, fd: int) -> set[str] | None:
+        """The names of task files in it, open as *fd*; None: as they were when this last told them. Raises OSError."""
+        changed_ns = os.fstat(fd).st_mtime_ns
+        if self.settled_ns == changed_ns:
+            return None
+        self.settled_ns = None
+        self.is_cut = False
+        is_settled = time.time_ns() - changed_ns > _SETTLED_NS
+        found: set[str] = set()
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                if is_task_name(entry.name) and entry.is_file(follow_symlinks=False):
+                    if len(found) == MOST_TASKS:
+                        self.is_cut = True
+                        return found
+                    found.add(entry.name)
+        if is_settled:
+            self.settled_ns = changed_ns
+        return found
 
 
 class ActiveTask:

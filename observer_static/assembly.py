@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, *, owner: pwd.struct_passwd | None, group: int
         def written() -> None:
             if measuring is not None:
                 own = measuring.metrics.own
-                own.roots, own.is_polling, own.pages_written = len(watcher.roots), bool(watcher.notices), site.written
+                own.roots, own.is_polling, own.pages_written = len(watcher.roots), watcher.is_polling, site.written
 
         observer = Observer(watcher, site, signals, measuring, ready, changed, written)
         observer.begin()
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace, *, owner: pwd.struct_passwd | None, group: int
         else:
             observer.run()
         notify("STOPPING=1")
-        return _ending(args, site)
+        return _ending(args, site, is_all_seen=not watcher.closed)
 
 
 def _measuring(args: argparse.Namespace) -> Measuring | None:
@@ -128,13 +128,15 @@ def _view(
     )
 
 
-def _ending(args: argparse.Namespace, site: Site) -> int:
+def _ending(args: argparse.Namespace, site: Site, is_all_seen: bool) -> int:
     if not args.once:
         log.info("stopped")
         return ExitCode.OK
     if site.trouble is not None:
         return ExitCode.NO_SPACE if site.trouble.errno in (errno.ENOSPC, errno.EDQUOT) else code_of(site.trouble)
-    return ExitCode.INTERNAL if site.complaints else ExitCode.OK
+    if site.complaints:
+        return ExitCode.INTERNAL
+    return ExitCode.OK if is_all_seen else ExitCode.PERMISSION
 
 
 def _options(args: argparse.Namespace, hostname: str) -> Options:

@@ -33,7 +33,11 @@ EXIT_CODES: Final = (
     (ExitCode.INTERNAL, "With `--once`: some pages could not be written. Else a fault of ours or of the system."),
     (ExitCode.REFUSED, "Another observer keeps the directory, or it is not one for pages."),
     (ExitCode.UNKNOWN_USER, "There is no such user or group."),
-    (ExitCode.PERMISSION, "The directory is not ours, or others may change what lies in it."),
+    (
+        ExitCode.PERMISSION,
+        "The directory is not ours, or others may change what lies in it. With `--once` also: the pages were written, "
+        "but a directory in which there may be more tasks may not be read.",
+    ),
     (ExitCode.NO_SPACE, "With `--once`: no space left for the pages."),
     (ExitCode.PLUGIN, "A detector does not work."),
 )  # fmt: skip

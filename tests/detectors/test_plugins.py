@@ -162,7 +162,7 @@ def test_one_that_looks_is_guarded_too(site: Path) -> None:
     detector = plugins.make("mine", {})
     assert isinstance(detector, plugins.Looking)
     assert detector.get_paths() == ["/a", "/b"]  # of a set, in a stable order
-    assert detector.look() == (None, ["/a"], ["/"])
+    assert detector.look() == (None, ["/a"], ["/"], [])
 
 
 @pytest.mark.parametrize("answer", ["None", "(None, ['/a'])", "('x', [], [])", "(None, ['a'], [])", "(None, [], [3])"])

@@ -125,7 +125,7 @@ def test_a_look_at_what_changed_is_a_part_of_the_whole(tmp_path: Path) -> None:
         assert part.roots == within(whole.roots), path
         assert part.parents == within(whole.parents), path
     gone = f"{tmp_path}/slaves/S0/frameworks/F0/executors/gone"
-    assert detector.look(gone) == (gone, [], [])
+    assert detector.look(gone) == (gone, [], [], ())
     assert detector.look("/somewhere/else").scope is None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from detectors import ChainedPathDetector, FixedPathDetector, MesosPathDetector, remote, rootwatch
+from detectors import ChainedPathDetector, FixedPathDetector, MesosPathDetector, remote, rootwatch, watched
 from detectors.changes import TaskKey
 from detectors.plugins import PluginFailed
 from detectors.watch import HostWatcher
@@ -221,7 +221,8 @@ def test_a_sandbox_that_is_none_of_ours_is_not_listened_to_for_ever(tmp_path: Pa
 
 
 def test_more_tasks_than_anybody_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rootwatch, "MOST_TASKS", 10)
+    for module in (rootwatch, watched):
+        monkeypatch.setattr(module, "MOST_TASKS", 10)
     monkeypatch.setattr(rootwatch, "MOST_WATCHED", 3)
     make_root(tmp_path)
     for number in range(15):

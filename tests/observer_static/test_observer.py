@@ -20,6 +20,7 @@ import pytest
 
 from observer_static.publish import MARKER
 from tests.support.box import IS_ROOT, SOON_S, until
+from tests.support.closed import close, powerless, reopen
 from tests.support.tasks import BEGIN_S, FakeTask, finished
 from thermos import __version__
 from thermos.errors import ExitCode
@@ -198,6 +199,54 @@ def test_a_signal_ends_it_at_once_and_well(place: Place, signum: signal.Signals)
     assert time.monotonic() - begin_s < 5  # one second where nothing else runs
     assert place.told() == "STOPPING=1"
     assert "stopped" in place.said()
+
+
+@pytest.mark.parametrize("closed", ["root/tasks/finished", "root/tasks/active", "root/tasks", "root", "mesos", "above"])
+def test_what_may_not_be_read_is_not_nothing(place: Place, closed: str) -> None:
+    place.root = place.directory / "above" / "root" if closed == "above" else place.root
+    FakeTask(place.root, "task-1")
+    finished(place.root, 1)
+    in_mesos = place.directory / "mesos/slaves/S/frameworks/F/executors/E/runs/R/checkpoints"
+    FakeTask(in_mesos, "task-2")
+    where = place.directory / ("mesos/slaves" if closed == "mesos" else closed)
+    flags = (f"--mesos-root={place.directory}/mesos",)
+    said = f"{where} may not be read: Permission denied"
+    with_us = {
+        "root/tasks/finished": {"task-1", "task-2"}, "root/tasks/active": {"done-000", "task-2"},
+        "mesos": {"done-000", "task-1"},
+    }.get(closed, {"task-2"})  # fmt: skip
+
+    close(where)
+    child = place.start("--once", *flags, before=powerless())
+    assert child.wait(SOON_S) == ExitCode.PERMISSION
+    assert said in place.text("index.html") and said in place.text("finished.html") and said in place.said()
+    assert {path.name for path in (place.site / "task").iterdir()} == with_us
+
+    child = place.start("--rescan_s=100000", *flags, before=powerless())
+    until(lambda: "all pages are written" in place.said(), place.said)
+    reopen(where)
+    child.send_signal(signal.SIGHUP)
+    until(lambda: len([*(place.site / "task").iterdir()]) == 3, place.said)
+    until(lambda: "may not be read" not in place.text("index.html") + place.text("finished.html"), place.said)
+
+    child = place.start("--once", f"--output={place.directory}/other", *flags, before=powerless())
+    assert child.wait(SOON_S) == ExitCode.OK
+
+
+def test_a_directory_that_is_closed_later(place: Place) -> None:
+    task = FakeTask(place.root, "task-1")
+    finished(place.root, 1)
+    where = place.root / "tasks" / "finished"
+    child = place.start("--rescan_s=100000", before=powerless())
+    until(lambda: "all pages are written" in place.said(), place.said)
+    close(where)
+    task.finish()
+    until(lambda: f"{where} may not be read: Permission denied" in place.text("index.html"), place.said)
+    assert "task-1" not in place.text("index.html")
+    reopen(where)
+    child.send_signal(signal.SIGHUP)
+    until(lambda: "task-1" in place.text("finished.html"), place.said)
+    until(lambda: "may not be read" not in place.text("index.html"), place.said)
 
 
 def test_a_signal_during_the_first_writing_ends_it_too(place: Place) -> None:

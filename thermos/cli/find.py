@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from detectors import plugins
+from detectors.closed import DENIED, closed_at
+from detectors.roots import survey
 from thermos.checkpoints import list_tasks
 from thermos.errors import ExitCode, TaskNotFound, ThermosError
 from thermos.formats import paths
+
+#: So many directories that may not be read are named.
+_MOST_CLOSED: Final = 5
 
 
 class Found(NamedTuple):
@@ -31,13 +35,8 @@ class PatternInvalid(ThermosError):
 def places(args: argparse.Namespace) -> str:
     """Where was looked, in words; also where we may not look."""
     text = plugins.places(args)
-    closed = [
-        directory
-        for root in plugins.from_options(args).get_paths()
-        for directory in (root, paths.task_dir(root, paths.ACTIVE), paths.task_dir(root, paths.FINISHED))
-        if os.path.isdir(directory) and not os.access(directory, os.R_OK | os.X_OK)
-    ]
-    return f"{text} ({', '.join(closed)} may not be read by this user)" if closed else text
+    closed = Search(args).closed
+    return f"{text} ({closed})" if closed else text
 
 
 class Patterns:
@@ -64,14 +63,33 @@ class Patterns:
         return not self._patterns or any(pattern.match(task_id) for pattern in self._patterns)
 
 
+class Search:
+    """The roots that the command line means, looked for once."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._roots, self._closed = survey(plugins.from_options(args))
+
+    def tasks(self, patterns: Patterns) -> list[Found]:
+        """All tasks that *patterns* mean: active ones first, by id within. One being moved counts as finished."""
+        found: dict[tuple[str, str], Found] = {}
+        for root in self._roots:
+            for where, task_id in list_tasks(root):
+                if patterns.match(task_id):
+                    found[root, task_id] = Found(root, task_id, where == paths.ACTIVE)
+        return sorted(found.values(), key=lambda task: (not task.is_active, task.task_id, task.root))
+
+    @property
+    def closed(self) -> str:
+        """Which directories may not be read in which there may be tasks, in words; empty: none."""
+        directories = [paths.task_dir(root, where) for root in self._roots for where in (paths.ACTIVE, paths.FINISHED)]
+        closed = [*dict.fromkeys([*self._closed, *filter(None, map(closed_at, directories))])]
+        more = f" and {len(closed) - _MOST_CLOSED} more directories" if len(closed) > _MOST_CLOSED else ""
+        return f"{', '.join(closed[:_MOST_CLOSED])}{more} {DENIED}" if closed else ""
+
+
 def find_tasks(args: argparse.Namespace, patterns: Patterns) -> list[Found]:
-    """All tasks that *patterns* mean: active ones first, by id within. One being moved counts as finished."""
-    found: dict[tuple[str, str], Found] = {}
-    for root in plugins.from_options(args).get_paths():
-        for where, task_id in list_tasks(root):
-            if patterns.match(task_id):
-                found[root, task_id] = Found(root, task_id, where == paths.ACTIVE)
-    return sorted(found.values(), key=lambda task: (not task.is_active, task.task_id, task.root))
+    """All tasks that *patterns* mean, as :meth:`Search.tasks` has them."""
+    return Search(args).tasks(patterns)
 
 
 def find_task(args: argparse.Namespace, task_id: str) -> Found:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from thermos.checkpoints import TaskCheckpoint, is_owned, read_task
-from thermos.cli.find import Found, Patterns, find_tasks, places
+from thermos.cli.find import Found, Patterns, Search, places
 from thermos.cli.show import (
     JSON_SCHEMA,
     clean,
@@ -233,7 +233,8 @@ def _answer(task: Found) -> TaskAnswer | None:
 
 def execute(args: argparse.Namespace) -> int:
     """Print the tasks that are meant."""
-    tasks = find_tasks(args, Patterns(args.patterns, args.exact))
+    search = Search(args)
+    tasks = search.tasks(Patterns(args.patterns, args.exact))
     if args.only is not None:
         tasks = [task for task in tasks if task.is_active == (args.only == "active")]
     if not tasks:
@@ -243,6 +244,8 @@ def execute(args: argparse.Namespace) -> int:
         meant = " that matches" if args.patterns else ""
         tell("status", f"{which}{meant} under {places(args)}")
         return ExitCode.NOT_FOUND
+    if closed := search.closed:
+        tell("status", f"{clean(closed)}: there may be more tasks")
     if args.json:
         whole = _print_json(tasks)
     elif is_terminal() and args.verbosity <= 0:

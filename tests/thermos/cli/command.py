@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,15 @@ START_S = START_MS / 1000
 
 
 def thermos(
-    *args: object, env: Mapping[str, str] | None = None, stdin: str | None = None, timeout_s: float = 60
+    *args: object,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout_s: float = 60,
+    before: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user would, in UTC, away from a terminal."""
+    """Run the command as a user would, in UTC, away from a terminal. *before*: words that go before it."""
     return subprocess.run(
-        [sys.executable, "-m", "thermos.cli", *map(str, args)],
+        [*before, sys.executable, "-m", "thermos.cli", *map(str, args)],
         env=environment(env),
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.closed import close, powerless, reopen
 from tests.thermos.cli.command import (
     GOLDEN,
     environment,
@@ -23,7 +24,6 @@ from tests.thermos.cli.command import (
     thermos,
     write_task,
 )
-from thermos.cli.main import main
 from thermos.errors import ExitCode
 from thermos.records import Record
 from thermos.states import ProcessState, TaskState
@@ -98,13 +98,29 @@ def test_nothing_found_is_said_and_has_an_exit_code(tmp_path: Path) -> None:
     assert str(tmp_path / "absent") in done.stderr
 
 
-def test_a_root_that_may_not_be_read_is_not_an_empty_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "tasks" / "active").mkdir(parents=True)
-    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("active"))  # root may read all
-    assert main(["--root", str(tmp_path), "status"]) == ExitCode.NOT_FOUND
-    assert f"({tmp_path}/tasks/active may not be read by this user)" in capsys.readouterr().err
+@pytest.mark.parametrize("closed", ["root/tasks/active", "root", "mesos/slaves", "mesos", "."])
+def test_a_root_that_may_not_be_read_is_not_an_empty_one(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "root/tasks/active").mkdir(parents=True)
+    (tmp_path / "mesos/slaves").mkdir(parents=True)
+    words = ("--root", tmp_path / "root", "--mesos-root", tmp_path / "mesos", "status")
+    assert "Permission denied" not in thermos(*words, before=powerless()).stderr
+    close(tmp_path / closed)
+    done = thermos(*words, before=powerless())
+    reopen(tmp_path / closed)
+    assert done.returncode == ExitCode.NOT_FOUND
+    assert f"{(tmp_path / closed).resolve()} may not be read: Permission denied" in done.stderr
+
+
+def test_what_may_not_be_read_is_told_beside_what_may(tmp_path: Path) -> None:
+    write_task(tmp_path, "web-1", success("web-1"))
+    active = tmp_path / "tasks/active"
+    active.mkdir(exist_ok=True)
+    close(active)
+    done = thermos("--root", tmp_path, "--mesos-root", tmp_path / "none", "status", before=powerless())
+    reopen(active)
+    assert done.returncode == ExitCode.OK
+    assert "web-1" in done.stdout
+    assert f"{active} may not be read: Permission denied: there may be more tasks" in done.stderr
 
 
 def test_a_bad_pattern_is_a_usage_error(tmp_path: Path) -> None:
