@@ -303,6 +303,12 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
         ),
         "what jobs may do": (
             _setting("max_tasks_per_job", int, "max_tasks_per_job", "instances of a job"),
+            _setting(
+                "max_update_instance_failures",
+                int,
+                "max_update_instance_failures",
+                "failures of tasks that an update may allow: of one instance, times its instances",
+            ),
             _setting("allowed_job_environments", str, "allowed_job_environments", "a regular expression"),
             _setting("allowed_container_types", _set_of_words, "allowed_container_types", "MESOS, DOCKER"),
             _setting("allow_docker_parameters", truth, "allow_docker_parameters", "options of docker run"),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.core.commands import AddInstances, CreateJob, KillTasks, RestartShards, StartJobUpdate
+from scheduler.core.commands import AddInstances, CreateJob, KillTasks, RestartShards, ScheduleCronJob, StartJobUpdate
+from scheduler.core.submission import Invalid
 from scheduler.core.update_queries import details_of, summaries
 from scheduler.core.update_request import UNCHANGED, plan
 from scheduler.core.updates import MOVES, Rules, Step, Strategy, decide, way_back, work_order
@@ -262,6 +263,47 @@ def test_quota_counts_the_update() -> None:
     answer = world.command(StartJobUpdate(request(3, config={"tier": "preferred"}), None, "ann"))
     assert answer.code is ResponseCode.INVALID_REQUEST
     assert answer.messages[0].startswith("Quota of role www exceeded: 3 cpu wanted, 0 allowed")
+
+
+def test_an_operator_says_how_many_failures_an_update_may_allow() -> None:
+    world = World(max_update_instance_failures=3)
+    world.run(instances=2)
+    assert refusal(world, request(2, max_per_instance_failures=2)) == (
+        "maxPerInstanceFailures allows 4 failures in all, and 3 are the most that may be",
+    )
+    assert world.command(StartJobUpdate(request(2, max_per_instance_failures=1), None, "ann")).code is ResponseCode.OK
+
+
+@pytest.mark.parametrize("why", ["cron", "under way", "quota", "too many", "no settings"])
+def test_a_plan_is_refused_where_the_update_would_be_and_with_the_same_words(why: str) -> None:
+    world = Updated(max_tasks_per_job=3)
+    asked = request(2)
+    if why == "cron":
+        cron = job_of(JOB, 1, is_service=False)._replace(cron_schedule="* * * * *")
+        assert world.command(ScheduleCronJob(cron, "ann")).code is ResponseCode.OK
+    elif why == "under way":
+        world.run(instances=2)
+        world.start(instances=2)
+    elif why == "quota":
+        asked = request(2, config={"tier": "preferred"})
+    elif why == "too many":
+        world.run(instances=3)
+        world.kill(instances=frozenset({0}))
+        world.end_killed()
+        world = Updated(world.settings, world.engine.state, world.now, max_tasks_per_job=2)
+        asked = request(2, update_only_these_instances=only(0))
+    else:
+        asked = asked._replace(settings=None)
+    with pytest.raises(Invalid) as error:
+        plan(world.engine.state, asked, world.settings)
+    assert error.value.problems
+    assert error.value.problems == refusal_words(world, asked)
+
+
+def refusal_words(world: World, asked: Any) -> tuple[str, ...]:
+    answer = world.command(StartJobUpdate(asked, None, "ann"))
+    assert answer.code is ResponseCode.INVALID_REQUEST
+    return answer.messages
 
 
 def test_a_plan() -> None:
