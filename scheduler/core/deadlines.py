@@ -27,6 +27,7 @@ class Due(Enum):
     CRON = "cron"  # about a job: a run of it may begin; about none: look at the clock
     COORDINATOR = "coordinator"  # an SLA coordinator that does not answer, nor is said not to
     DRAIN = "drain"
+    FORGET_HOSTS = "forget hosts"
     SLA_FIGURES = "SLA figures"
 
 

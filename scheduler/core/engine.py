@@ -45,6 +45,7 @@ from scheduler.core.events import (
     Woke,
 )
 from scheduler.core.groups import TaskGroups
+from scheduler.core.hosts import Hosts
 from scheduler.core.jobs import Jobs
 from scheduler.core.maintenance import Maintenance
 from scheduler.core.offers import OfferBook
@@ -61,7 +62,7 @@ from scheduler.states import TERMINAL, ScheduleStatus
 from thermos.formats.mesos_v1_scheduler import Offer, Status
 
 #: What looks after something of its own; see :mod:`scheduler.core.parts`.
-PARTS: Final[tuple[type[Part], ...]] = (Maintenance, SlaMetrics, CronJobs, Updating, Preempting)
+PARTS: Final[tuple[type[Part], ...]] = (Maintenance, Hosts, SlaMetrics, CronJobs, Updating, Preempting)
 #: Why nothing new is launched, most telling first.
 _HOLDS: Final = ("refused", "mesos", "zookeeper", "disk")
 _AWAY: Final = "The scheduler has no connection to Mesos"

@@ -210,6 +210,11 @@ class OfferBook:
         heapq.heappush(self._unused_rows, agent.row)
         self._release(agent_id)
 
+    def forget_host(self, name: str) -> None:
+        """Nobody knows this host any more."""
+        for agent_id in list(self._by_host.get(name, ())):
+            self.lose_agent(agent_id)
+
     def clear(self) -> tuple[str, ...]:
         """Forget all offers and agents, not what is reserved; gives the ids of the offers that were held."""
         held = tuple(self._by_offer)
