@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from scheduler.api.backend import Leader, View
 from scheduler.core.changes import Change
@@ -48,7 +48,7 @@ def task_config(role: str = "www", env: str = "prod", name: str = "hello", **mor
     return config._replace(**more)  # type: ignore[arg-type]
 
 
-def job(instances: int = 1, **more: str) -> JobConfiguration:
+def job(instances: int = 1, **more: Any) -> JobConfiguration:
     """A job of such tasks."""
     config = task_config(**more)
     return JobConfiguration(key=config.job, owner=config.owner, task_config=config, instance_count=instances)

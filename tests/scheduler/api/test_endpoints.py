@@ -14,11 +14,13 @@ from werkzeug.wrappers import Response
 from scheduler.api.app import ApiOptions, create_app
 from scheduler.api.backend import NotBegun
 from scheduler.api.options import Look, Shown
-from scheduler.core.changes import PutCronJob, PutHost, PutTask
-from scheduler.model import Host, JobKey, Mode
+from scheduler.core.commands import DrainHosts, StartMaintenance
 from scheduler.states import ScheduleStatus
 from scheduler.wire.plain_json import plain
 from tests.support.engine_backend import EngineBackend, job
+from tests.support.paged import Paged
+from tests.support.world import World, offer
+from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import JOB_CONFIGURATION
 from thermos.formats.mesos_v1_scheduler import decode_event
 
@@ -35,8 +37,8 @@ OFFER = {
 
 
 class Site:
-    def __init__(self, **options: Any) -> None:
-        self.backend = EngineBackend()
+    def __init__(self, backend: EngineBackend | None = None, **options: Any) -> None:
+        self.backend = backend or EngineBackend()
         self.http = Client(create_app(self.backend, ApiOptions(**options)), Response)
 
     def json(self, path: str) -> Any:
@@ -44,7 +46,7 @@ class Site:
         assert (answer.status_code, answer.mimetype) == (200, "application/json"), path
         return answer.get_json()
 
-    def create(self, instances: int = 1, *states: ScheduleStatus, **more: str) -> list[Any]:
+    def create(self, instances: int = 1, *states: ScheduleStatus, **more: Any) -> list[Any]:
         body = {"description": plain(JOB_CONFIGURATION, job(instances, **more))}
         assert self.http.post("/apibeta/createJob", json=body).get_json()["responseCode"] == "OK"
         name = more.get("name", "hello")
@@ -190,37 +192,48 @@ def test_quotas(site: Site) -> None:
     assert site.json("/quotas?role=x") == {"x": {"cpu_cores": 0, "ram_mb": 0, "disk_mb": 0}}
 
 
-def place(site: Site, task_id: str, host: str, **ports: int) -> None:
-    """Onto a host, as a launch does."""
-    task = site.backend.engine.state.tasks[task_id]
-    placed = task._replace(agent_id=f"agent-{host}", host=host, ports=tuple(ports.items()), status=S.RUNNING)
-    site.backend.engine.state.apply(PutTask(placed))
+def with_ports(*names: str) -> dict[str, Any]:
+    """What a task is given that asks for these ports."""
+    amounts = (wire.Resource(num_cpus=1.0), wire.Resource(ram_mb=128), wire.Resource(disk_mb=64))
+    return {"resources": (*amounts, *(wire.Resource(named_port=name) for name in names))}
 
 
-def test_hosts_in_maintenance(site: Site) -> None:
-    (task,) = site.create()
-    state = site.backend.engine.state
-    for name, mode in (("a", Mode.SCHEDULED), ("b", Mode.DRAINING), ("c", Mode.DRAINED), ("d", Mode.NONE)):
-        state.apply(PutHost(Host(name, f"agent-{name}", mode=mode)))
-    place(site, task.task_id, "b")
-    assert site.json("/maintenance") == {"SCHEDULED": ["a"], "DRAINING": {"b": [task.task_id]}, "DRAINED": ["c"]}
+@pytest.fixture
+def world() -> World:
+    """A scheduler that Mesos has given a host; what is on it, tests say."""
+    return World()
 
 
-def test_state(site: Site) -> None:
-    (task,) = site.create()
-    place(site, task.task_id, "b")
-    found = site.json("/state")
+@pytest.fixture
+def placed(world: World) -> Site:
+    return Site(Paged(world))
+
+
+def test_hosts_in_maintenance(world: World, placed: Site) -> None:
+    (task,) = world.run()
+    world.offers(offer(2), offer(3), offer(4))
+    world.command(StartMaintenance(frozenset({"host-2"}), "ann"))
+    world.command(DrainHosts(frozenset({"host-1", "host-3"}), "ann"))
+    assert placed.json("/maintenance") == {
+        "SCHEDULED": ["host-2"], "DRAINING": {"host-1": [task.task_id]}, "DRAINED": ["host-3"],
+    }  # fmt: skip
+
+
+def test_state(world: World, placed: Site) -> None:
+    world.run()
+    found = placed.json("/state")
     (key,) = found["taskConfigs"]
-    assert found["agents"] == {"agent-b": [key]}
-    assert found["taskConfigs"][key]["job"]["name"] == "hello"
+    assert found["agents"] == {"agent-1": [key]}
+    assert found["taskConfigs"][key]["job"]["name"] == "web"
 
 
 def test_tiers_and_cron(site: Site) -> None:
     assert site.json("/tiers")["tiers"]["revocable"] == {"preemptible": True, "revocable": True}
     assert site.json("/tiers")["default"] == "preemptible"
     assert site.json("/cron") == {"scheduled": {}}
-    cron = job()._replace(cron_schedule="* * * * *")
-    site.backend.engine.state.apply(PutCronJob(JobKey("www", "prod", "nightly"), cron))
+    cron = job(name="nightly", is_service=False)._replace(cron_schedule="* * * * *")
+    body = {"description": plain(JOB_CONFIGURATION, cron)}
+    assert site.http.post("/apibeta/scheduleCronJob", json=body).get_json()["responseCode"] == "OK"
     assert site.json("/cron") == {"scheduled": {"www/prod/nightly": "* * * * *"}}
     assert site.json("/structdump/cron/www/prod/nightly")["cronSchedule"] == "* * * * *"
     assert site.http.get("/structdump/cron/www/prod/none").status_code == 404
@@ -252,12 +265,12 @@ def test_struct_dump(site: Site) -> None:
 
 
 @pytest.mark.parametrize("path, leads_to", [("", "/"), ("/", "/"), ("/a%20b/c?x=%31&y", "/a%20b/c?x=%31&y")])
-def test_mname(site: Site, path: str, leads_to: str) -> None:
-    (task,) = site.create()
-    place(site, task.task_id, "host7", http=31000, other=31001)
+def test_mname(world: World, placed: Site, path: str, leads_to: str) -> None:
+    (task,) = world.run(**with_ports("http", "other"))
+    port = dict(task.ports)["http"]
     for method in ("GET", "POST", "PUT", "DELETE"):
-        answer = site.http.open(f"/mname/www/prod/hello/0{path}", method=method, headers={"Host": "evil"})
-        assert (answer.status_code, answer.headers["Location"]) == (307, f"http://host7:31000{leads_to}")
+        answer = placed.http.open(f"/mname/www/prod/web/0{path}", method=method, headers={"Host": "evil"})
+        assert (answer.status_code, answer.headers["Location"]) == (307, f"http://host-1:{port}{leads_to}")
 
 
 @pytest.mark.parametrize(
@@ -272,10 +285,13 @@ def test_mname(site: Site, path: str, leads_to: str) -> None:
     ],
 )
 def test_mname_that_leads_nowhere(site: Site, path: str, status: int) -> None:
-    (task,) = site.create()
+    site.create()
     assert site.http.get(path).status_code == status
-    place(site, task.task_id, "host7", other=31001)
-    assert "no port" in site.http.get("/mname/www/prod/hello/0").text
+
+
+def test_mname_of_a_task_that_has_no_port_for_people(world: World, placed: Site) -> None:
+    world.run(**with_ports("other"))
+    assert "no port" in placed.http.get("/mname/www/prod/web/0").text
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------

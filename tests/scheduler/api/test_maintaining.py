@@ -10,11 +10,12 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Response as HttpResponse
 
 from scheduler.api.app import ApiOptions, create_app
-from scheduler.core.changes import PutHost
-from scheduler.model import Host, Mode
+from scheduler.core.events import Offers, Subscribed
+from scheduler.model import Mode
 from scheduler.wire import thrift
 from scheduler.wire.thrift import Protocol
 from tests.support.engine_backend import EngineBackend
+from tests.support.world import offer
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import Hosts, HostStatus, MaintenanceMode, Response, ResponseCode
 
@@ -25,8 +26,8 @@ POLICY = wire.SlaPolicy(percentage_sla_policy=wire.PercentageSlaPolicy(95.0, 180
 class Site:
     def __init__(self) -> None:
         self.backend = EngineBackend()
-        for name in ("a", "b"):
-            self.backend.engine.state.apply(PutHost(Host(name, f"agent-{name}")))
+        offers = (offer(number)._replace(hostname=name) for number, name in enumerate(("a", "b")))
+        self.backend.tell(Subscribed("fw-1", 15.0, "master:5050"), Offers(tuple(offers)))
         self.http = Client(create_app(self.backend, ApiOptions()), HttpResponse)
 
     def call(self, name: str, *hosts: str, **more: Any) -> Response:
