@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from waitress import wasyncore
@@ -82,6 +82,13 @@ class _Server(TcpWSGIServer):
     channel_class = Channel
     #: What is made of a connection's socket; None: nothing.
     wrap: Callable[[socket.socket], socket.socket] | None = None
+    #: Paths that have a worker of their own, and that one.
+    apart: Collection[str] = ()
+    apart_worker: ThreadedTaskDispatcher
+
+    def add_task(self, task: Any) -> None:
+        is_apart = getattr(task.requests[0], "path", None) in self.apart
+        (self.apart_worker if is_apart else self.task_dispatcher).add_task(task)
 
     def accept(self) -> Any:
         """The next connection and its address. Its OSError is waitress' to take: it drops that connection."""
@@ -115,9 +122,10 @@ class Server:
         *,
         channel: type[Channel] = Channel,
         wrap: Callable[[socket.socket], socket.socket] | None = None,
+        apart: Collection[str] = (),
     ) -> None:
         """Listens; port 0: a free one. Raises OSError where it cannot. *channel* speaks with what *wrap* makes of a
-        connection's socket."""
+        connection's socket. Paths in *apart* are answered even while all workers wait for something."""
         limits = limits or Limits()
         settings = Adjustments(
             host=host,
@@ -138,6 +146,7 @@ class Server:
         )
         self._map: Any = {}  # waitress's types, which others wrote, are wrong about it and the server
         self._dispatcher = _Workers()
+        self._apart = _Workers()
         self._is_closing = False
         self._is_over = False
         self._lock = threading.Lock()
@@ -150,8 +159,10 @@ class Server:
             raise OSError(error.errno, words) from None
         self._server.channel_class = channel
         self._server.wrap = wrap
+        self._server.apart, self._server.apart_worker = apart, self._apart
         self._limits = limits
         self._dispatcher.set_thread_count(limits.threads)
+        self._apart.set_thread_count(1 if apart else 0)
         self._thread = threading.Thread(target=self._run, name="serve", daemon=True)
         self._thread.start()
 
@@ -181,7 +192,8 @@ class Server:
             for channel in list(self._server.active_channels.values()):
                 channel.handle_close()  # wakes up a worker that waits for room in it
             self._dispatcher.shutdown(timeout=STOP_S)
-            if self._dispatcher.threads:
+            self._apart.shutdown(timeout=STOP_S)
+            if self._dispatcher.threads or self._apart.threads:
                 # A worker that is late will want to wake us, by a descriptor that must not be somebody else's by then.
                 wasyncore.dispatcher.close(self._server)
             else:

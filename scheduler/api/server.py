@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Clients keep connections; each worker waits while the scheduler's one thread answers.
 LIMITS: Final = Limits(threads=8, connections=512, body_bytes=MAX_BODY_BYTES + 1)
+#: What whoever watches the scheduler asks: answered without that thread, and so even while all workers wait for it.
+_WATCHED: Final = frozenset({"/health", "/leaderhealth"})
 
 
 class Server:
@@ -44,6 +46,7 @@ class Server:
             self._limits,
             channel=TlsChannel if context is not None else Channel,
             wrap=wrapping(context) if context is not None else None,
+            apart=_WATCHED,
         )
 
     @property

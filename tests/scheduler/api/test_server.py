@@ -10,21 +10,22 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from observer_static.serve.server import Limits
 from scheduler.api.app import ApiOptions, create_app
-from scheduler.api.backend import Leader
+from scheduler.api.backend import Leader, View
 from scheduler.api.options import MAX_BODY_BYTES
 from scheduler.api.server import LIMITS, Server
 from scheduler.api.tls import TlsError
 from scheduler.wire import thrift
 from scheduler.wire.thrift import Protocol
-from tests.support.box import until
+from tests.support.box import SOON_S, until
 from tests.support.engine_backend import EngineBackend, job
 from thermos.formats.aurora_api import ResponseCode, TaskQuery
 
@@ -99,6 +100,31 @@ def test_it_answers(either: Running) -> None:
     status, body = either.post(ROLES)
     assert status == 200
     assert thrift.decode_reply(body, "getRoleSummary", 0, Protocol.JSON).response_code is ResponseCode.OK
+
+
+def test_health_is_told_while_all_workers_wait(either: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    look, is_over, waiting = either.backend.look, threading.Event(), threading.Semaphore(0)
+
+    def slow(at: Callable[[View], Any]) -> Any:
+        waiting.release()
+        assert is_over.wait(SOON_S)
+        return look(at)
+
+    monkeypatch.setattr(either.backend, "look", slow)
+    with ThreadPoolExecutor(LIMITS.threads + 1) as clients:
+        waits = [clients.submit(either.post, ROLES) for _ in range(LIMITS.threads + 1)]
+        try:
+            assert all(waiting.acquire(timeout=SOON_S) for _ in range(LIMITS.threads))
+            with contextlib.closing(either.connection()) as connection:
+                for path in ("/health", "/leaderhealth", "/health"):
+                    connection.request("GET", path)
+                    answer = connection.getresponse()
+                    answer.read()
+                    assert answer.status == 200
+            assert not any(one.done() for one in waits)
+        finally:
+            is_over.set()
+        assert {one.result(SOON_S)[0] for one in waits} == {200}
 
 
 def test_many_on_one_connection(either: Running) -> None:
