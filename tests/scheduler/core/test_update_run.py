@@ -130,3 +130,16 @@ def test_what_is_kept_says_so_in_fields_that_old_records_lack() -> None:
         written = encode_struct(struct, old)
         assert data.startswith(written[:-1]), "a field at the end, and else nothing"
         assert decode_struct(struct, written, 0)[0] == old
+
+
+def test_words_can_be_changed() -> None:
+    world = Updated()
+    world.run(instances=3)
+    update = world.start(instances=3, update_strategy=batches(1, is_autopaused=True))
+    assert world.roll(update) == [[0]]
+    details = world.details(update)
+    events = tuple(event._replace(message="other words") for event in details.update_events or ())
+    world.engine.state.apply(PutUpdate(JOB, update, details._replace(update_events=events)))
+    world = world.failover()
+    world.client("resume", update)
+    assert world.roll(update) == [[1]]
