@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,12 @@ import pytest
 from tests.leaks import end_children, held, leaks
 
 HERE = Path(__file__).parent
+
+# Whoever starts us in the background has these ignored, and every program that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 #: Directories whose tests start real processes.
 PROCESS_DIRS = tuple(HERE / "thermos" / name for name in ("host", "runner", "executor", "health", "announce", "cli"))

@@ -77,7 +77,7 @@ def test_the_next_try(tmp_path: Path) -> None:
     write_task(tmp_path, "t", records, is_active=True, task_json=task_json)
     text = why(tmp_path, "t")
     assert re.search(
-        r"  a runs again in \d+ d .*; last time: exit code 137: a command of it was ended by SIGKILL", text
+        r"  a runs again in \d+ d[^;]*; last time: exit code 137: a command of it was ended by SIGKILL", text
     )
     assert "(why not)" in text
     assert "(failure 1 of 5)" in text
