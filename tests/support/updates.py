@@ -11,12 +11,13 @@ from scheduler.core.commands import (
     PulseJobUpdate,
     ResumeJobUpdate,
     RollbackJobUpdate,
+    SetQuota,
     StartJobUpdate,
 )
 from scheduler.core.events import Kill
 from scheduler.core.state import State
 from scheduler.core.update_queries import waits
-from scheduler.model import Health, JobKey, Task
+from scheduler.model import Health, JobKey, Resources, Task
 from scheduler.store.backups import changes_of
 from tests.support.world import JOB, World, offer, task_config
 from thermos.formats import assigned_task as wire
@@ -167,3 +168,17 @@ class Updated(World):
                 break
             found.append(killed)
         return found
+
+
+def promising(count: int, duration_s: int = 0) -> dict[str, Any]:
+    """A job of which so many have to run."""
+    return {"tier": "preferred", "sla_policy": wire.SlaPolicy(count_sla_policy=wire.CountSlaPolicy(count, duration_s))}
+
+
+def running(config: dict[str, Any], instances: int = 20, run_for_s: float = 60, **more: Any) -> Updated:
+    """A world in which it runs for so long."""
+    world = Updated(min_required_instances_for_sla_check=2, **more)
+    world.engine.command(SetQuota("www", Resources(10**6, 10**6, 10**6), "root"), world.now)
+    world.run(instances=instances, **config)
+    world.pass_s(run_for_s)
+    return world

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from scheduler.core.commands import SetQuota
-from scheduler.core.events import Kill
+from scheduler.core.events import AskCoordinator, CoordinatorAnswered, Kill
+from scheduler.core.state import State
 from scheduler.model import Resources
-from tests.scheduler.core.test_maintenance import PERCENT_95, drain, killed
+from scheduler.store.backups import changes_of
+from tests.scheduler.core.test_maintenance import COORDINATOR, PERCENT_95, drain
 from tests.scheduler.core.test_preempting import Full
-from tests.scheduler.core.test_update_sla import promising, running
-from tests.support.updates import Updated
+from tests.support.updates import Updated, promising, running
 from tests.support.world import World
 
 HOUR_S = 3600
 
 
-def test_a_time_to_run() -> None:
+@pytest.mark.parametrize("by_s", [-HOUR_S, HOUR_S])
+def test_a_time_to_run(by_s: float) -> None:
     world = Updated()
     world.run(instances=2)
     update = world.start(instances=2, min_wait_in_instance_running_ms=10_000)
     world.end_killed()
     world.healthy(*world.place())
-    world.turn_clock(-HOUR_S)
-    world.pass_s(11)
+    world.turn_clock(by_s)
+    world.pass_s(9)
+    assert len(world.events(update)) == 1
+    world.pass_s(2)
     assert world.events(update)[1] == (0, "UPDATED")
 
 
@@ -133,19 +139,61 @@ def test_what_counts_as_running_for_an_sla_policy() -> None:
     assert sorted(world.end_killed()) == [0, 1]
 
 
-def test_the_end_of_a_drain() -> None:
-    world = World(min_required_instances_for_sla_check=2)
+def drained(**more: Any) -> World:
+    """Both hosts are drained, within 90 s; one task may go at a time."""
+    world = World(min_required_instances_for_sla_check=2, **more)
     world.command(SetQuota("www", Resources(10**6, 10**6, 10**6), "root"))
     world.run(instances=2, tier="preferred")
-    drain(world, 1, policy=PERCENT_95, timeout_s=90)
-    drain(world, 2, policy=PERCENT_95, timeout_s=90)
+    drain(world, 1, 2, policy=PERCENT_95, timeout_s=90)
     world.taken()
+    return world
+
+
+def leaving(world: World) -> int:
+    return sum(task.status.name == "DRAINING" for task in world.tasks())
+
+
+def test_the_end_of_a_drain() -> None:
+    world = drained()
     world.turn_clock(-HOUR_S)
-    world.pass_s(91)
-    assert len(killed(world)) >= 1
-    assert world.engine.state.hosts["host-1"].mode
-    world.pass_s(1)
-    assert all(task.status.name == "DRAINING" for task in world.tasks() if task.host)
+    world.pass_s(80)
+    assert leaving(world) < 2
+    assert all(0 < left_ms <= 90_000 for left_ms in countdowns(world))
+    world.pass_s(11)
+    assert leaving(world) == 2
+
+
+def test_the_end_of_a_drain_after_a_failover_is_at_most_the_whole_time_again() -> None:
+    world = drained()
+    world.pass_s(60)
+    world.turn_clock(-HOUR_S)
+    state = State()
+    for change in changes_of(world.engine.state):
+        state.apply(change)
+    world = World(world.settings, state, world.now)
+    world.pass_s(80)
+    assert leaving(world) < 2
+    world.pass_s(11)
+    assert leaving(world) == 2
+
+
+def countdowns(world: World) -> list[float]:
+    found = world.engine.metrics()
+    return [value for name, value in found.items() if name.startswith("maintenance_countdown")]
+
+
+def test_what_a_coordinator_is_told_of_the_end_of_a_drain() -> None:
+    world = World()
+    world.command(SetQuota("www", Resources(10**6, 10**6, 10**6), "root"))
+    world.run(instances=2, tier="preferred")
+    drain(world, 1, policy=COORDINATOR, timeout_s=90)
+    (asked,) = world.taken(AskCoordinator)
+    assert asked.countdown_ms == 90_000
+    world.turn_clock(-HOUR_S)
+    world.handle(CoordinatorAnswered(asked.number, False, None))
+    world.pass_s(61)
+    (asked,) = world.taken(AskCoordinator)
+    assert asked.countdown_ms == 30_000
 
 
 def test_preemption() -> None:

@@ -3,29 +3,13 @@ not count as the instance's."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from scheduler.core.commands import DrainHosts, SetQuota
+from scheduler.core.commands import DrainHosts
 from scheduler.core.events import AskCoordinator, CoordinatorAnswered
-from scheduler.model import Resources
-from tests.support.updates import Updated
-from thermos.formats.assigned_task import CoordinatorSlaPolicy, CountSlaPolicy, SlaPolicy
+from tests.support.updates import Updated, promising, running
+from thermos.formats.assigned_task import CoordinatorSlaPolicy, SlaPolicy
 from thermos.formats.aurora_api import JobUpdateAction
-
-
-def promising(count: int, duration_s: int = 0) -> dict[str, Any]:
-    """A job of which so many have to run."""
-    return {"tier": "preferred", "sla_policy": SlaPolicy(count_sla_policy=CountSlaPolicy(count, duration_s))}
-
-
-def running(config: dict[str, Any], instances: int = 20, run_for_s: float = 60, **more: Any) -> Updated:
-    world = Updated(min_required_instances_for_sla_check=2, **more)
-    world.engine.command(SetQuota("www", Resources(10**6, 10**6, 10**6), "root"), world.now)
-    world.run(instances=instances, **config)
-    world.pass_s(run_for_s)
-    return world
 
 
 def failed(world: Updated, update: str) -> list[tuple[int | None, str | None]]:
