@@ -27,7 +27,7 @@ from scheduler.core.offers import OfferBook
 from scheduler.core.state import State
 from scheduler.framework import credential_of, framework_info
 from scheduler.mesos.connection import Credential, MasterConnection
-from scheduler.mesos.election import Election, ElectionEvent, Endpoint, Lost, digest_auth
+from scheduler.mesos.election import Election, ElectionEvent, Endpoint, Failed, Lost, digest_auth
 from scheduler.mesos.finder import finder_of
 from scheduler.mesos.task_info import accept_of
 from scheduler.options import Options
@@ -194,6 +194,8 @@ class Service:
             self._ends.put(None)
         elif isinstance(event, Lost):
             self._end(Ended(ExitCode.REFUSED, f"this scheduler leads no more: {event.reason}"))
+        elif isinstance(event, Failed):
+            self._end(Ended(ExitCode.INTERNAL, event.reason))
         elif self._program is not None:
             self._program.tell(event)
 

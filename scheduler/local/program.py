@@ -9,9 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from thermos.errors import ExitCode, ThermosError
+
 #: What jobs write as their cluster.
 CLUSTER: Final = "local"
 _EXECUTOR: Final = "thermos_executor"
+
+
+class NoExecutor(ThermosError):
+    """Nothing could run tasks here."""
+
+    exit_code = ExitCode.DAMAGED  # 3, as every configuration that cannot be used
 
 
 def defaults(directory: Path, mesos_url: str) -> dict[str, Any]:
@@ -42,7 +50,7 @@ def _executor() -> str:
 
     found = which(_EXECUTOR)
     if found is None:
-        raise FileNotFoundError(f"{_EXECUTOR} is neither beside {sys.executable} nor on the PATH")
+        raise NoExecutor(f"{_EXECUTOR} is neither beside {sys.executable} nor on the PATH: install it, too")
     return found
 
 

@@ -12,13 +12,16 @@ from typing import Any, Final
 
 from scheduler.local.keeping import Row
 from scheduler.local.world import KeptKey
+from thermos.errors import ExitCode, ThermosError
 
 #: Raised with every change of what a row holds.
 VERSION: Final = 1
 
 
-class CannotOpen(Exception):
-    """The directory cannot be used; says why and what to do."""
+class CannotOpen(ThermosError):
+    """The directory or the port cannot be used; says why and what to do."""
+
+    exit_code = ExitCode.DAMAGED  # 3, as every configuration that cannot be used
 
 
 class Store:
@@ -26,8 +29,11 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         """Raises CannotOpen."""
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise CannotOpen(f"{error.filename or directory} cannot be used: {error.strerror}; name another") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -7,7 +7,8 @@ the JSON of twitter.commons' ServerSet. The nodes belong to one session: they en
 A thread of ours compares what is there with what should be, after every change and as often as the lease asks for; no
 list of what was done, so that no answer that was lost matters. What is promised:
 
-- Elected is told at most once. Its end is told as Lost, after which the process must end: it does not lead again.
+- Elected is told at most once. Its end is told as Lost, a fault of ours as Failed; after both the process must end: it
+  does not lead again.
 - Suspended is told as soon as the connection is lost, Resumed when it is back and the session with it.
 - ``leads`` is a lease: true only while ZooKeeper cannot have given our session up, by a clock that goes on while the
   process is stopped. So a scheduler that was stopped for a minute knows, before anything else, that it may not act.
@@ -50,7 +51,13 @@ class Lost(NamedTuple):
     reason: str
 
 
-ElectionEvent: TypeAlias = Elected | Suspended | Resumed | Lost
+class Failed(NamedTuple):
+    """A fault of ours: there is no candidate any more, and the process must end."""
+
+    reason: str
+
+
+ElectionEvent: TypeAlias = Elected | Suspended | Resumed | Lost | Failed
 
 
 class Endpoint(NamedTuple):
@@ -177,7 +184,7 @@ class Election:
             self._stand()
         except Exception as error:  # noqa: BLE001 - the thread's top: nobody would know any more whether we lead
             self._say(traceback.format_exc())
-            self._lose(f"the election failed: {type(error).__name__}: {error}")
+            self._lose(Failed(f"the election failed: {type(error).__name__}: {error}"))
         self._end()
 
     def _stand(self) -> None:
@@ -196,7 +203,7 @@ class Election:
         state = self._client.state
         if self._session is not None:
             if state == KazooState.LOST:
-                self._lose("the session with ZooKeeper expired")
+                self._lose(Lost("the session with ZooKeeper expired"))
                 return None
             if state == KazooState.SUSPENDED and not self._is_suspended:
                 self._is_suspended = True
@@ -230,7 +237,7 @@ class Election:
         if self._session is not None and not leads:
             was_expired = session != self._session
             self._lose(
-                "the session with ZooKeeper expired" if was_expired else "our candidate in ZooKeeper was removed"
+                Lost("the session with ZooKeeper expired" if was_expired else "our candidate in ZooKeeper was removed")
             )
             return
         if leads and session != self._client.client_id[0]:
@@ -283,10 +290,10 @@ class Election:
         except NoNodeError:
             pass
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, end: Lost | Failed) -> None:
         self._is_lost = True
         self._lease_until_s = float("-inf")
-        self._tell(Lost(reason))
+        self._tell(end)
 
     def _said(self, text: str) -> None:
         if text != self._last_said:

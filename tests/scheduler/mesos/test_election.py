@@ -20,6 +20,7 @@ from scheduler.mesos.election import (
     Election,
     ElectionEvent,
     Endpoint,
+    Failed,
     Lost,
     digest_auth,
     member_data,
@@ -328,7 +329,7 @@ def test_a_fault_of_ours_is_the_end_of_a_lead(candidate: Make, monkeypatch: pyte
 
     monkeypatch.setattr(Election, "_look", fails)
     first.election._wake.put(None)
-    first.until(Lost)
+    first.until(Failed)
     assert not first.election.leads()
     assert "a fault of ours" in "".join(first.said)
     second.until(Elected)
