@@ -35,6 +35,10 @@ class Api:
 
     def call(self, method: str, **arguments: Any) -> Response:
         number = next(self._numbers)
+        return decode_reply(self.raw(method, number, **arguments), method, number, Protocol.BINARY)
+
+    def raw(self, method: str, number: int, **arguments: Any) -> bytes:
+        """The answer as it comes, to the call with that number."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SOON_S)
         kind = "application/vnd.apache.thrift.binary"
         try:
@@ -45,7 +49,7 @@ class Api:
             assert answer.status == 200, (answer.status, data[:300])
         finally:
             connection.close()
-        return decode_reply(data, method, number, Protocol.BINARY)
+        return data
 
     def ok(self, method: str, **arguments: Any) -> Response:
         response = self.call(method, **arguments)

@@ -16,6 +16,8 @@ from typing import Any
 from scheduler.wire.thrift import Protocol
 
 IDL = Path(__file__).parents[1] / "interop" / "aurora_api.thrift"
+#: Of its backups, whose tasks and jobs are those of the API.
+STORAGE_IDL = IDL.with_name("aurora_storage.thrift")
 #: Why there is none here; None: there is one.
 MISSING = (
     "needs thrift (Debian package thrift-compiler)"
@@ -69,15 +71,31 @@ class Independent:
         assert isinstance(body, bytes)
         return body
 
+    def struct(self, value: Any) -> bytes:
+        """Only that struct, binary: as Aurora's scheduler writes it into a file."""
+        buffer = self.transport.TMemoryBuffer()
+        value.write(self.protocols[Protocol.BINARY](buffer))
+        body = buffer.getvalue()
+        assert isinstance(body, bytes)
+        return body
+
+    @property
+    def storage(self) -> Any:
+        """What backups are made of, beside ``types``."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module("aurora_storage.ttypes")
+
 
 @contextlib.contextmanager
 def compiled(directory: Path) -> Iterator[Independent]:
-    """The code, made in *directory* and imported while this lasts."""
-    subprocess.run(["thrift", "-out", str(directory), "--gen", "py", str(IDL)], check=True, timeout=60)
+    """The code, made in *directory*, which must be there, and imported while this lasts."""
+    make = ["thrift", "-r", "-I", str(IDL.parent), "-out", str(directory), "--gen", "py", str(STORAGE_IDL)]
+    subprocess.run(make, check=True, timeout=60)
     sys.path.insert(0, str(directory))
     try:
         yield Independent()
     finally:
         sys.path.remove(str(directory))
-        for name in [name for name in sys.modules if name.partition(".")[0] == "aurora_api"]:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("aurora_api", "aurora_storage")]:
             del sys.modules[name]

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import shutil
-import subprocess
-import sys
-import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,31 +18,21 @@ from scheduler.states import ScheduleStatus
 from scheduler.store.interface import StoreError
 from scheduler.store.snapshot_import import NoSnapshot, described, read_snapshot, snapshot_of
 from tests.scheduler.store.values import EPOCH_MS, any_task, config, state_of, task
+from tests.support.independent import MISSING, Independent, compiled
 from thermos.formats import aurora_api as api
 from thermos.formats.assigned_task import AssignedTask
 from thermos.formats.thrift_binary import encode_struct
 
-IDL: Final = Path(__file__).parents[2] / "interop" / "aurora_storage.thrift"
-
-independent_only = [
-    pytest.mark.skipif(shutil.which("thrift") is None, reason="needs thrift (Debian package thrift-compiler)"),
-    pytest.mark.skipif(importlib.util.find_spec("thrift") is None, reason="needs the Python package thrift"),
-]
+independent_only = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 
 
-class Independent:
-    """Code that thrift made of the IDL."""
+class Writer:
+    """Makes backups by code that thrift made of the IDL."""
 
-    def __init__(self) -> None:
-        self.api: Any = importlib.import_module("aurora_api.ttypes")
-        self.storage: Any = importlib.import_module("aurora_storage.ttypes")
-
-    def written(self, struct: Any) -> bytes:
-        """As Aurora's scheduler writes it into a file."""
-        transport = importlib.import_module("thrift.transport.TTransport").TMemoryBuffer()
-        struct.write(importlib.import_module("thrift.protocol.TBinaryProtocol").TBinaryProtocol(transport))
-        data: bytes = transport.getvalue()
-        return data
+    def __init__(self, code: Independent) -> None:
+        self.api: Any = code.types
+        self.storage: Any = code.storage
+        self.written = code.struct
 
     def config(self, name: str = "web", executor: str = "AuroraExecutor") -> Any:
         of = self.api
@@ -124,24 +108,13 @@ class Independent:
 
 
 @pytest.fixture(scope="module")
-def independent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Independent]:
-    directory = tmp_path_factory.mktemp("thrift")
-    subprocess.run(
-        ["thrift", "-r", "-I", str(IDL.parent), "-out", str(directory), "--gen", "py", str(IDL)], check=True, timeout=60
-    )
-    sys.path.insert(0, str(directory))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the generated code and its library
-            yield Independent()
-    finally:
-        sys.path.remove(str(directory))
-        for name in [name for name in sys.modules if name.partition(".")[0] in ("aurora_api", "aurora_storage")]:
-            del sys.modules[name]
+def independent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Writer]:
+    with compiled(tmp_path_factory.mktemp("thrift")) as code:
+        yield Writer(code)
 
 
 def check_all_of_it(state: State) -> None:
-    """What :class:`Independent` puts into a snapshot."""
+    """What :class:`Writer` puts into a snapshot."""
     assert state.framework_id == "framework-7"
     running = state.tasks["t-run"]
     assert running._replace(config=config()) == Task(
@@ -171,7 +144,7 @@ def check_all_of_it(state: State) -> None:
 class TestIndependentWriter:
     pytestmark = independent_only
 
-    def test_a_snapshot(self, independent: Independent, deflated: bool) -> None:
+    def test_a_snapshot(self, independent: Writer, deflated: bool) -> None:
         data = independent.written(independent.snapshot())
         imported = snapshot_of(zlib.compress(data, 3) if deflated else data)
         check_all_of_it(state_of(imported.changes))
@@ -182,7 +155,7 @@ class TestIndependentWriter:
         assert imported.tasks_by_status == {"FINISHED": 1, "RUNNING": 1}
         assert (imported.warnings, imported.left_out) == ((), ())
 
-    def test_a_deduplicated_snapshot(self, independent: Independent, deflated: bool) -> None:
+    def test_a_deduplicated_snapshot(self, independent: Writer, deflated: bool) -> None:
         of = independent.storage
         data = independent.written(
             of.DeduplicatedSnapshot(
@@ -203,7 +176,7 @@ class TestIndependentWriter:
             "tasks, number 4 in the file: t-wrong has configuration -1, which is not there",
         )
 
-    def test_what_is_unknown_is_said(self, independent: Independent, deflated: bool) -> None:
+    def test_what_is_unknown_is_said(self, independent: Writer, deflated: bool) -> None:
         of = independent.api
         tasks = [
             independent.task("t1", 2, independent.config(executor="Thermos")),
