@@ -45,7 +45,11 @@ def run(args: argparse.Namespace, *, owner: pwd.struct_passwd | None, group: int
         watcher.scan()  # which names the roots, where no pages may lie
         output = stack.enter_context(contextlib.closing(Output(args.output, modes, watcher.roots)))
         measuring = _measuring(args)
-        sources = Sources(places=lambda: _places(args), notices=lambda: watcher.notices)
+
+        def notices() -> tuple[str, ...]:
+            return (*watcher.notices, *options.redactor.notices)
+
+        sources = Sources(places=lambda: _places(args), notices=notices)
         if measuring is not None:
             stack.callback(measuring.close)
             sources = replace(
@@ -81,7 +85,7 @@ def run(args: argparse.Namespace, *, owner: pwd.struct_passwd | None, group: int
                 own = measuring.metrics.own
                 own.roots, own.is_polling, own.pages_written = len(watcher.roots), watcher.is_polling, site.written
 
-        observer = Observer(watcher, site, signals, measuring, ready, changed, written)
+        observer = Observer(watcher, site, signals, measuring, notices, ready, changed, written)
         observer.begin()
         if args.once:
             observer.run_until_complete()

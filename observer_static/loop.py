@@ -21,6 +21,8 @@ from observer_static.site import Site
 COALESCE_S: Final = 0.05
 #: However much there is to write, no more than about half of the time goes into it.
 MAX_COALESCE_S: Final = 1.0
+#: So long after the signal that ends it the kernel ends it, should something hang: pages are whole at any moment.
+STOP_S: Final = 20
 
 log = logging.getLogger("thermos_observer")
 
@@ -42,6 +44,7 @@ class Signals:
             self.is_rescan_asked = True
         else:
             self.is_stopping = True
+            signal.alarm(STOP_S)
 
     def drain(self) -> None:
         """Wait for the next one again."""
@@ -55,6 +58,7 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.alarm(0)
         signal.set_wakeup_fd(self._old_fd)
         for signum, handler in self._old.items():
             signal.signal(signum, handler)
@@ -90,8 +94,9 @@ class Companion(Protocol):
 class Observer:
     """Keeps *site* as *watcher* sees the tasks.
 
-    *ready* is called once, when the index is written; *changed* whenever the tasks are others than before, *written*
-    after each turn.
+    *notices* are what stands on the index in words, and is logged; the watcher's unless told otherwise. *ready* is
+    called once, when the index is written; *changed* whenever the tasks are others than before, *written* after each
+    turn.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class Observer:
         site: Site,
         signals: Signals,
         companion: Companion | None = None,
+        notices: Callable[[], tuple[str, ...]] | None = None,
         ready: Callable[[], object] = lambda: None,
         changed: Callable[[], object] = lambda: None,
         written: Callable[[], object] = lambda: None,
@@ -108,6 +114,7 @@ class Observer:
         self._site = site
         self._signals = signals
         self._companion = companion
+        self._find_notices = notices if notices is not None else lambda: watcher.notices
         self._ready = ready
         self._changed = changed
         self._written = written
@@ -119,14 +126,13 @@ class Observer:
     def begin(self) -> None:
         """Look at everything, and write what people look at first."""
         self._watcher.scan()
-        self._tell_notices()
         self._site.begin(self._watcher.tasks)
         self._changed()
         self._site.call_help()
         self._site.write(self._is_stopping)
         if not self._is_stopping():
             self._ready()
-        self._note_completion()
+        self._end_turn()
 
     def run_until_complete(self) -> None:
         """Write all pages."""
@@ -147,7 +153,6 @@ class Observer:
         self._signals.drain()
         if self._is_stopping():
             return
-        self._tell_notices()
         if site.helper_has_ended():
             site.helper_ended()
         if self._signals.is_rescan_asked:
@@ -165,9 +170,10 @@ class Observer:
             if news:
                 site.look_again(news)
                 site.write(self._is_stopping)
-        self._note_completion()
+        self._end_turn()
 
-    def _note_completion(self) -> None:
+    def _end_turn(self) -> None:
+        self._tell_notices()  # which may have the index written again
         self._written()
         if not self._site.is_complete:
             return
@@ -199,7 +205,7 @@ class Observer:
         return changes
 
     def _tell_notices(self) -> None:
-        notices = self._watcher.notices
+        notices = self._find_notices()
         if notices == self._notices:
             return
         for text in notices:

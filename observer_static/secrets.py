@@ -16,10 +16,14 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from thermos.errors import ExitCode, ThermosError
+from observer_static.own_patterns import OwnPatterns, PatternInvalid, TooSlow
+
+__all__ = ["DEFAULTS", "MARK", "SLOW_MARK", "PatternInvalid", "Redactor", "is_secret_name", "is_secret_value"]
 
 #: What stands in a secret's place.
 MARK: Final = "[redacted]"
+#: In that of a text which an operator's pattern could not look through in time.
+SLOW_MARK: Final = "[redacted: a pattern of --redact takes too long here]"
 
 #: Shapes of secrets: regular expressions; where one has a group, only the first group is the secret.
 #: Each begins with something rare, and repeats only what is bounded or cannot begin anew, so that it takes linear time.
@@ -264,12 +268,6 @@ def _is_outside(text: str, position: int, quote: str) -> bool:
 # -- The redactor -----------------------------------------------------------------------------------------------------
 
 
-class PatternInvalid(ThermosError):
-    """What was given to look for is no regular expression."""
-
-    exit_code = ExitCode.USAGE
-
-
 #: What is no longer than this is looked through once, though several pages say it.
 _SHORT: Final = 1024
 
@@ -277,8 +275,8 @@ _SHORT: Final = 1024
 class Redactor:
     """Makes values unreadable that look like secrets: by the names they are given, and by *patterns*.
 
-    Of what a pattern matches, its first group is the secret, or all of it. *off*: leave everything as it is.
-    Raises PatternInvalid.
+    Of what a pattern matches, its first group is the secret, or all of it; a text that one of them cannot look through
+    in time is unreadable as a whole. *off*: leave everything as it is. Raises PatternInvalid.
     """
 
     def __init__(self, patterns: Sequence[str] = DEFAULTS, off: bool = False) -> None:
@@ -286,14 +284,12 @@ class Redactor:
         # A task's page, those of its processes and its definition say the same things.
         self._short = functools.lru_cache(256)(self._found)
         self._shapes = [re.compile(pattern) for pattern in patterns if pattern in DEFAULTS]
-        self._own = []
-        for pattern in patterns:
-            if pattern in DEFAULTS:
-                continue
-            try:
-                self._own.append(re.compile(pattern))
-            except re.error as error:
-                raise PatternInvalid(f"{pattern!r} is no regular expression ({error})") from None
+        self._own = OwnPatterns([pattern for pattern in patterns if pattern not in DEFAULTS])
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """In words: which patterns were given up, so that nothing is readable."""
+        return self._own.notices
 
     def text(self, text: str) -> tuple[str, int]:
         """*text*, such as a command, and how many values in it were made unreadable."""
@@ -305,8 +301,11 @@ class Redactor:
         found: list[tuple[int, int]] = []
         if _HINT.search(text):
             found += _by_name(text)
-            found += self._by_shape(self._shapes, text, True)
-        found += self._by_shape(self._own, text, False)
+            found += self._by_shape(text)
+        try:
+            found += (span for span in self._own.spans(text) if span[0] < span[1] and not _is_marked(text, span[0]))
+        except TooSlow:
+            return SLOW_MARK, 1
         if not found:
             return text, 0
         pieces, count, at = [], 0, 0
@@ -316,15 +315,12 @@ class Redactor:
             at = end
         return "".join([*pieces, text[at:]]), count
 
-    @staticmethod
-    def _by_shape(patterns: list[re.Pattern[str]], text: str, is_checked: bool) -> Iterator[tuple[int, int]]:
-        for pattern in patterns:
+    def _by_shape(self, text: str) -> Iterator[tuple[int, int]]:
+        for pattern in self._shapes:
             group = 1 if pattern.groups else 0
             for match in pattern.finditer(text):
                 begin, end = match.span(group)
-                if begin == end or text.startswith(MARK, begin):
-                    continue
-                if not (is_checked and _REFERENCE.fullmatch(text, begin, end)):
+                if begin < end and not _is_marked(text, begin) and not _REFERENCE.fullmatch(text, begin, end):
                     yield begin, end
 
     def line(self, text: str) -> str:
@@ -368,6 +364,11 @@ class Redactor:
             else:
                 home[key] = item
         return top[0], count
+
+
+def _is_marked(text: str, begin: int) -> bool:
+    """Whether something was made unreadable there before."""
+    return text.startswith((MARK, SLOW_MARK), begin)
 
 
 def _merged(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -105,7 +105,7 @@ THIRD_PARTY: Final[dict[str, frozenset[str]]] = {
     "thermos.host.http_client": frozenset({"h11"}),
     "thermos.health": frozenset({"h2"}),
     "thermos.announce": frozenset({"kazoo"}),
-    "observer_static": frozenset({"jinja2", "markupsafe", "prometheus_client", "waitress", "werkzeug"}),
+    "observer_static": frozenset({"jinja2", "markupsafe", "prometheus_client", "regex", "waitress", "werkzeug"}),
     "scheduler": frozenset({"h11"}),
     "scheduler.core": frozenset({"cronsim"}),  # pure: a schedule and a time in, times out
     "scheduler.store": frozenset({"psycopg"}),

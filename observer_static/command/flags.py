@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 
 from detectors import plugins
 from observer_static.history import History
+from observer_static.own_patterns import OwnPatterns, PatternInvalid
 from thermos.errors import ExitCode
 
 PROGRAM: Final = "thermos_observer"
@@ -148,7 +149,8 @@ def _add_site(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="make unreadable also what matches this regular expression in commands and definitions; if it has "
-        "groups, only the first of them; may be given again",
+        "groups, only the first of them; a text that it takes too long for is made unreadable as a whole; may be given "
+        "again",
     )
     group.add_argument(
         "--no-redact", "--no_redact", action="store_true", help="show values that look like secrets as they are"
@@ -285,11 +287,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--redact and --no-redact contradict each other")
     if args.once and args.serve:
         parser.error("--once ends when all pages are written, --serve does not: give one of them")
-    for pattern in args.redact:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            parser.error(f"{pattern!r} is no regular expression ({error})")
+    try:
+        OwnPatterns(args.redact)
+    except PatternInvalid as error:
+        parser.error(str(error))
     if args.textfile is not None and not args.textfile.endswith(".prom"):
         parser.error(f"--textfile {args.textfile}: node_exporter reads only files whose names end in .prom")
     args.output = args.output or default_output()

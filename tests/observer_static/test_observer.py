@@ -258,6 +258,46 @@ def test_a_signal_during_the_first_writing_ends_it_too(place: Place) -> None:
     assert not place.broken()
 
 
+def test_a_pattern_that_a_command_holds_up_holds_up_nobody(place: Place) -> None:
+    pattern = r"(?:a|aa)+$"
+    for name, word in (("task-1", "a" * 200 + "!"), ("task-2", "hello")):
+        FakeTask(place.root, name, words=f"echo {word}")
+    child = place.ready("--serve", "--port=0", f"--redact={pattern}")
+    assert "a pattern of --redact takes too long here" in place.text("task/task-1/process/p0.html")
+    assert "aaaaaaaa" not in place.text("task/task-1/raw.html") + place.text("task/task-1/index.html")
+    assert "echo hello" in place.text("task/task-2/process/p0.html")
+    assert "takes too long" in place.said()
+    assert b"aaaaaaaa" not in fetched(f"{address_of(place)}/j/task?task_id=task-1")
+
+    for number in range(60):  # so many that the pattern is given up
+        FakeTask(place.root, f"more-{number}", words=f"echo {number} " + "a" * 200 + "!")
+    until(lambda: "was given up" in place.text("index.html"), place.said)
+    FakeTask(place.root, "task-3", words="echo goodbye")
+    until(lambda: "takes too long here" in place.text("task/task-3/process/p0.html"), place.said)
+    assert "goodbye" not in place.text("task/task-3/process/p0.html")
+    child.terminate()
+    assert child.wait(SOON_S) == 0
+
+
+def test_a_signal_ends_it_even_where_it_hangs() -> None:
+    hanging = """
+import observer_static.loop as loop
+loop.STOP_S = 1
+with loop.Signals():
+    print(flush=True)
+    while True:
+        pass
+"""
+    child = subprocess.Popen([sys.executable, "-c", hanging], cwd=REPOSITORY, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None and child.stdout.readline()
+        child.terminate()
+        assert child.wait(SOON_S) == -signal.SIGALRM
+    finally:
+        child.kill()
+        child.communicate()
+
+
 def test_a_hangup_makes_it_look_at_everything(place: Place) -> None:
     finished(place.root, 1)
     child = place.ready()

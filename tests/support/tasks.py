@@ -20,8 +20,16 @@ class FakeTask:
     """One task in a checkpoint root, with a sandbox that has logs. Records are appended as a runner does."""
 
     def __init__(
-        self, root: Path, task_id: str, *, user: str = "www", processes: int = 1, at_s: float = BEGIN_S
+        self,
+        root: Path,
+        task_id: str,
+        *,
+        user: str = "www",
+        processes: int = 1,
+        at_s: float = BEGIN_S,
+        words: str | None = None,
     ) -> None:
+        """*words*: the command of each process."""
         self.root = root
         self.task_id = task_id
         self.at_s = at_s
@@ -47,7 +55,7 @@ class FakeTask:
             self.run(name)
         definition = {
             "name": f"name-{task_id}",
-            "processes": [{"name": name, "cmdline": f"exec {name}"} for name in names],
+            "processes": [{"name": name, "cmdline": words or f"exec {name}"} for name in names],
             "resources": {"cpu": 1, "ram": 1 << 30, "disk": 1 << 30},
         }
         self._file(paths.ACTIVE).write_text(json.dumps(definition))
