@@ -36,6 +36,7 @@ from scheduler.core.commands import (
     StartMaintenance,
 )
 from scheduler.core.decision import Decision
+from scheduler.core.elapsed import by_the_clock
 from scheduler.core.engine import Engine
 from scheduler.core.events import (
     Accept,
@@ -631,7 +632,7 @@ class SimulatedCluster:
         active = Counter(job for (job, _), details in state.updates.items() if is_active(details))
         yield from (f"{job} is in {count} updates" for job, count in active.items() if count > 1)
         for job, update_id in state.active_updates.items():
-            run = Run(state, job, update_id)
+            run = Run(state, job, update_id, *by_the_clock(self._now().wall_ms))
             size = max(run.strategy.sizes)
             if len(run.working) > size:
                 yield f"the update {update_id} of {job} has {len(run.working)} instances down, and {size} may be"
@@ -645,7 +646,7 @@ class SimulatedCluster:
         for (job, update_id), details in state.updates.items():
             if status_of(details) is JobUpdateStatus.ROLLED_BACK and (job, update_id) not in self._seen_back:
                 self._seen_back.add((job, update_id))
-                initial = Run(state, job, update_id).initial
+                initial = Run(state, job, update_id, *by_the_clock(self._now().wall_ms)).initial
                 for task in state.active_of(job):
                     if task.instance in initial and task.config != initial[task.instance]:
                         yield f"{task.task_id} is not as it was before the update {update_id}, which went back"
