@@ -62,6 +62,8 @@ class Mesos(Protocol):
 
     def call(self, call: Call) -> None: ...
 
+    def metrics(self) -> Mapping[str, float]: ...
+
     def close(self) -> None: ...
 
 
@@ -301,6 +303,8 @@ class Program:
         found = dict(self.engine.metrics())
         found["scheduler_log_native_append_events"] = self.commits
         found["scheduler_log_native_append_nanos_total"] = int(self.commit_s * 1e9)
+        if self._mesos is not None:
+            found.update(self._mesos.metrics())
         for more in self.more_metrics:
             found.update(more())
         return found

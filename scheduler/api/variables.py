@@ -26,7 +26,8 @@ _FRACTION_ENDS: Final = ("_percent", "_percent_nonprod", "_per_sec", "_fraction"
 
 #: What is counted from 0 even before it happens, so that dashboards have no gaps.
 _ZEROES: Final = (
-    "framework_registered", "outstanding_offers", "reconciliation_explicit_runs", "reconciliation_implicit_runs",
+    "framework_registered", "mesos_calls", "mesos_calls_lost", "mesos_events", "outstanding_offers",
+    "reconciliation_explicit_runs", "reconciliation_implicit_runs",
     "schedule_attempts_failed", "schedule_attempts_fired", "schedule_attempts_no_match", "schedule_queue_size",
     "scheduler_log_native_append_events", "scheduler_log_native_append_nanos_total", "scheduler_resource_offers",
     "task_illegal_transitions", "task_kill_retries", "tasks_pruned", "timed_out_tasks",

@@ -56,16 +56,6 @@ class Credential(NamedTuple):
     secret: str
 
 
-class Counts(NamedTuple):
-    """Since the start."""
-
-    subscriptions: int
-    events: int
-    calls: int
-    #: That could not be delivered.
-    calls_lost: int
-
-
 class MasterConnection:
     """Tells every event of the master's, in order, and Disconnected when it is not heard any more.
 
@@ -143,20 +133,9 @@ class MasterConnection:
         if self._reader.ident is not None:
             self._reader.join(timeout_s)
 
-    @property
-    def is_subscribed(self) -> bool:
-        """Whether calls can be made."""
-        return self._link is not None
-
-    @property
-    def master(self) -> str | None:
-        """``host:port`` of the master whose events come, or None."""
-        link = self._link
-        return None if link is None else str(link.address)
-
-    def counts(self) -> Counts:
-        """What there was so far."""
-        return Counts(self._links, self._events, self._made, self._lost)
+    def metrics(self) -> Mapping[str, float]:
+        """For ``/vars``, since the start. Lost are calls that could not be delivered, or not for sure."""
+        return {"mesos_events": self._events, "mesos_calls": self._made, "mesos_calls_lost": self._lost}
 
     def _guarded(self, run: Callable[[], None]) -> None:
         """A thread of ours that fails must not fail in silence: nothing would be heard any more."""

@@ -37,6 +37,9 @@ class SilentMesos:
     def call(self, call: object) -> None:
         pass
 
+    def metrics(self) -> dict[str, float]:
+        return {"mesos_calls_lost": 1}
+
     def close(self) -> None:
         pass
 
@@ -211,3 +214,7 @@ def test_a_replacement_that_cannot_be_made_changes_nothing(make: Make) -> None:
     with pytest.raises(Misused):
         running.program.replace(changes)
     assert running.program.command(GROW).code is ResponseCode.OK
+
+
+def test_figures_of_the_connection_are_shown(make: Make) -> None:
+    assert make().program.look(lambda view: view.metrics["mesos_calls_lost"]) == 1

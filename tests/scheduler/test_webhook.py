@@ -256,6 +256,9 @@ class SilentMesos:
     def call(self, call: object) -> None:
         pass
 
+    def metrics(self) -> dict[str, float]:
+        return {}
+
     def close(self) -> None:
         pass
 
