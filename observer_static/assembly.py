@@ -92,20 +92,23 @@ def run(args: argparse.Namespace, *, owner: pwd.struct_passwd | None, group: int
         else:
             observer.run()
         notify("STOPPING=1")
-        return _ending(args, site, is_all_seen=not watcher.closed)
+        textfile_trouble = measuring.textfile_trouble if measuring is not None else None
+        return _ending(args, site, textfile_trouble, is_all_seen=not watcher.closed)
 
 
 def _measuring(args: argparse.Namespace) -> Measuring | None:
     """What measures and counts; None: nobody asked for that."""
     intervals_s = args.task_process_collection_interval_secs, args.task_disk_collection_interval_secs
-    is_measuring = not args.disable_task_resource_collection and (args.serve or any(intervals_s))
+    is_for_file = args.once and args.textfile is not None
+    is_measuring = not args.disable_task_resource_collection and (args.serve or any(intervals_s) or is_for_file)
     if not is_measuring and not args.serve and args.textfile is None:
         return None
     sampling: Sampling[TaskKey] | None = None
     if is_measuring:
         agent = Agent(args.agent_api_url, args.executor_id_json_path, args.disk_usage_json_path)
-        sampling = Sampling(*intervals_s, agent if args.enable_mesos_disk_collector else Walk())
-    return Measuring(sampling, args.textfile, __version__)
+        disk = agent if args.enable_mesos_disk_collector else Walk()
+        sampling = Sampling(*intervals_s, disk if not args.once else None)  # with --once nobody waits for its answer
+    return Measuring(sampling, args.textfile, __version__, is_measured_first=is_for_file)
 
 
 def _view(
@@ -132,12 +135,13 @@ def _view(
     )
 
 
-def _ending(args: argparse.Namespace, site: Site, is_all_seen: bool) -> int:
+def _ending(args: argparse.Namespace, site: Site, textfile_trouble: OSError | None, *, is_all_seen: bool) -> int:
     if not args.once:
         log.info("stopped")
         return ExitCode.OK
-    if site.trouble is not None:
-        return ExitCode.NO_SPACE if site.trouble.errno in (errno.ENOSPC, errno.EDQUOT) else code_of(site.trouble)
+    trouble = site.trouble or textfile_trouble
+    if trouble is not None:
+        return ExitCode.NO_SPACE if trouble.errno in (errno.ENOSPC, errno.EDQUOT) else code_of(trouble)
     if site.complaints:
         return ExitCode.INTERNAL
     return ExitCode.OK if is_all_seen else ExitCode.PERMISSION

@@ -24,15 +24,27 @@ log = logging.getLogger("thermos_observer")
 
 
 class Measuring:
-    """Measures when it is due or when somebody looks; counts tasks. ``sampling`` None: nothing is measured."""
+    """Measures when it is due or when somebody looks; counts tasks.
 
-    def __init__(self, sampling: Sampling[TaskKey] | None, textfile: str | None, version: str) -> None:
+    *sampling* None: nothing is measured. *is_measured_first*: once for the first *textfile*, too.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling[TaskKey] | None,
+        textfile: str | None,
+        version: str,
+        *,
+        is_measured_first: bool = False,
+    ) -> None:
         self.metrics: Metrics[TaskKey] = Metrics()
         self.metrics.own.version = version
         self._sampling = sampling
         self._textfile = textfile
+        self._is_measured_first = is_measured_first
         self._textfile_due_s: float | None = None
-        self._textfile_trouble: str | None = None
+        #: Why the metrics could not be written to their file; None: they could.
+        self.textfile_trouble: OSError | None = None
         #: Of active tasks.
         self._states: dict[TaskKey, RunnerState] = {}
 
@@ -111,6 +123,8 @@ class Measuring:
     def begun(self) -> None:
         """All tasks were told of for the first time."""
         if self._textfile is not None:
+            if self._is_measured_first:
+                self._look_at_all()
             self._write_textfile()
 
     def _write_textfile(self) -> None:
@@ -118,12 +132,12 @@ class Measuring:
         self._textfile_due_s = None
         try:
             write_textfile(self.metrics, self._textfile)
-            self._textfile_trouble = None
+            self.textfile_trouble = None
         except OSError as error:
-            text = error.strerror or str(error)
-            if text != self._textfile_trouble:
-                self._textfile_trouble = text
+            if self.textfile_trouble is None or self.textfile_trouble.errno != error.errno:
+                text = error.strerror or str(error)
                 log.error("metrics cannot be written to %s: %s; the next change tries again", self._textfile, text)
+            self.textfile_trouble = error
 
     # -- for the server's threads --------------------------------------------------------------------------------------
 

@@ -31,7 +31,10 @@ thermos_observer --owner www-data --output /srv/www-data/tasks"""
 EXIT_CODES: Final = (
     (ExitCode.OK, "Done with `--once`, or ended by SIGTERM or SIGINT."),
     (ExitCode.USAGE, "The command line is wrong."),
-    (ExitCode.INTERNAL, "With `--once`: some pages could not be written. Else a fault of ours or of the system."),
+    (
+        ExitCode.INTERNAL,
+        "With `--once`: some pages, or the metrics, could not be written. Else a fault of ours or of the system.",
+    ),
     (ExitCode.REFUSED, "Another observer keeps the directory, or it is not one for pages."),
     (ExitCode.UNKNOWN_USER, "There is no such user or group."),
     (
@@ -232,7 +235,9 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--textfile",
         metavar="FILE",
-        help="keep metrics in this file for node_exporter's textfile collector; its name ends in .prom",
+        help="keep metrics in this file for node_exporter's textfile collector; its name ends in .prom, and its "
+        "directory exists. What processes use is there as it was last measured, so give an interval; with --once "
+        "processor time and memory are measured once",
     )
 
 
@@ -293,5 +298,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(str(error))
     if args.textfile is not None and not args.textfile.endswith(".prom"):
         parser.error(f"--textfile {args.textfile}: node_exporter reads only files whose names end in .prom")
+    if args.textfile is not None and not os.path.isdir(directory := os.path.dirname(os.path.abspath(args.textfile))):
+        parser.error(f"--textfile {args.textfile}: there is no directory {directory}")
     args.output = args.output or default_output()
     return args

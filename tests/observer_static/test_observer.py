@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from observer_static.publish import MARKER
-from tests.support.box import IS_ROOT, SOON_S, until
+from tests.support.box import IS_ROOT, SOON_S, box, process, until
 from tests.support.closed import close, powerless, reopen
 from tests.support.tasks import BEGIN_S, FakeTask, finished
 from thermos import __version__
@@ -142,6 +142,7 @@ def test_version_and_help() -> None:
         (["--task_process_collection_interval_secs=0.0001"], "more than 10000"),
         (["--finished_pages=-1"], "number of tasks"),
         (["--textfile=/tmp/x"], ".prom"),
+        (["--textfile=/nonexistent/x.prom"], "no directory /nonexistent"),
         (["--outputs=/tmp/x"], "unrecognized"),
         (["--detector=nonsense"], "no detector"),
     ],
@@ -490,16 +491,51 @@ def test_an_output_that_is_removed_is_made_anew(place: Place) -> None:
     assert "was removed or replaced" in place.said()
 
 
+def memory_of(process: str, exposition: str) -> float:
+    """The bytes that a process of the task is said to use; 0: there is no such series."""
+    series = rf'^thermos_process_memory_bytes{{process="{process}",[^}}]*}} (\S+)$'
+    found = re.search(series, exposition, re.MULTILINE)
+    return float(found[1]) if found is not None else 0.0
+
+
 def test_served_measured_and_counted(place: Place) -> None:
-    FakeTask(place.root, "task-1")
-    finished(place.root, 2)
     textfile = place.directory / "thermos.prom"
-    child = place.ready("--serve", "--port=0", f"--textfile={textfile}", "--task_process_collection_interval_secs=1")
-    assert b"task-1" in fetched(f"{address_of(place)}/")
-    assert b'thermos_tasks{active="true",state="ACTIVE"} 1.0' in fetched(f"{address_of(place)}/metrics")
-    until(lambda: textfile.exists() and 'state="SUCCESS"} 2.0' in textfile.read_text(), place.said)
-    child.terminate()
-    assert child.wait(SOON_S) == 0
+    with box() as real:
+        real.start([process("sleeper", "exec sleep 1000")])
+        real.until_running("sleeper")
+        place.root = Path(real.root)
+        finished(place.root, 2)
+        flags = ("--port=0", f"--textfile={textfile}", "--task_process_collection_interval_secs=1")
+        child = place.ready("--serve", *flags)
+        assert real.task_id.encode() in fetched(f"{address_of(place)}/")
+        exposition = fetched(f"{address_of(place)}/metrics").decode()
+        assert 'thermos_tasks{active="true",state="ACTIVE"} 1.0' in exposition
+        assert memory_of("sleeper", exposition) > 50_000
+        until(lambda: textfile.exists() and 'state="SUCCESS"} 2.0' in textfile.read_text(), place.said)
+        until(lambda: memory_of("sleeper", textfile.read_text()) > 50_000, place.said)
+        child.terminate()
+        assert child.wait(SOON_S) == 0
+
+
+def test_once_measures_for_the_file_of_metrics(place: Place) -> None:
+    textfile = place.directory / "thermos.prom"
+    with box() as real:
+        real.start([process("sleeper", "exec sleep 1000")])
+        real.until_running("sleeper")
+        place.root = Path(real.root)
+        assert place.once(f"--textfile={textfile}") == ExitCode.OK
+        assert memory_of("sleeper", textfile.read_text()) > 50_000
+        assert place.once(f"--textfile={textfile}", "--disable_task_resource_collection") == ExitCode.OK
+        assert memory_of("sleeper", textfile.read_text()) == 0
+
+
+def test_once_says_when_metrics_could_not_be_written(place: Place) -> None:
+    FakeTask(place.root, "task-1")
+    textfile = place.directory / "thermos.prom"
+    textfile.mkdir()
+    assert place.once(f"--textfile={textfile}") == ExitCode.INTERNAL
+    assert "metrics cannot be written" in place.said()
+    assert "task-1" in place.text("index.html")
 
 
 def test_metrics_are_in_their_file_when_all_pages_are_written(place: Place) -> None:
