@@ -13,10 +13,12 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
 from benchmarks.harness import Bench, Row
+from scheduler.core.changes import Change
 from scheduler.core.commands import CreateJob
 from scheduler.core.decision import Decision
 from scheduler.core.engine import Engine
@@ -29,6 +31,7 @@ from scheduler.mesos.task_info import Room, task_info
 from scheduler.model import Resources
 from scheduler.states import ScheduleStatus
 from scheduler.store.opening import open_store
+from scheduler.turn import carry_out
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import JobConfiguration, ResponseCode
 from thermos.formats.mesos_v1_scheduler import Error, Heartbeat, SchedulerEvent, Subscribe, Unknown
@@ -76,21 +79,20 @@ class _Run:
         self.master_s += time.perf_counter() - began_s
 
     def decided(self, decisions: list[Decision]) -> None:
-        """Make it durable, then act, as the program does."""
-        changes = [change for decision in decisions for change in decision.changes]
-        if changes:
-            began_s = time.perf_counter()
-            self.store.commit(changes)
-            self.commit_s += time.perf_counter() - began_s
-        self.engine.committed()
-        for decision in decisions:
-            for action in decision.actions:
-                if isinstance(action, Launch):
-                    room = Room(action.offers[0])
-                    tasks = tuple(task_info(task, room, _SETTINGS) for task in action.tasks)
-                    self._call(Accept((action.offers[0].offer_id,), tasks))
-                else:
-                    self._call(action)
+        carry_out(self.engine, decisions, self._commit, self._act)
+
+    def _commit(self, changes: Sequence[Change]) -> None:
+        began_s = time.perf_counter()
+        self.store.commit(changes)
+        self.commit_s += time.perf_counter() - began_s
+
+    def _act(self, action: object) -> None:
+        if isinstance(action, Launch):
+            room = Room(action.offers[0])
+            action = Accept(
+                (action.offers[0].offer_id,), tuple(task_info(one, room, _SETTINGS) for one in action.tasks)
+            )
+        self._call(action)
 
     def create(self, number: int, instances: int) -> None:
         began_s = time.perf_counter()

@@ -21,11 +21,21 @@ from scheduler.client.main import main
 from scheduler.client.session import USER_AGENT, Session
 from scheduler.client.transport import Transport
 from scheduler.client.world import World
-from scheduler.core.changes import Change
 from scheduler.core.commands import CreateJob, StartJobUpdate
 from scheduler.core.decision import Decision
 from scheduler.core.engine import Engine
-from scheduler.core.events import Accept, Elected, Launch, MasterError, MesosEvent, Now, Woke
+from scheduler.core.events import (
+    Accept,
+    Action,
+    AskCoordinator,
+    Call,
+    Elected,
+    Launch,
+    MasterError,
+    MesosEvent,
+    Now,
+    Woke,
+)
 from scheduler.core.settings import ExecutorSettings, Settings
 from scheduler.local.simulated import Life, Simulation, agents
 from scheduler.mesos.task_info import Room, task_info
@@ -33,6 +43,7 @@ from scheduler.model import JobKey, Resources
 from scheduler.pages.collect_updates import pick_update, update_page
 from scheduler.pages.render import Renderer
 from scheduler.store.opening import open_store
+from scheduler.turn import carry_out
 from scheduler.wire.thrift import Protocol, encode_reply
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import (
@@ -92,19 +103,17 @@ class _Run:
         self._decided([decision], began_s)
 
     def _decided(self, decisions: list[Decision], began_s: float) -> None:
-        changes: list[Change] = [change for decision in decisions for change in decision.changes]
-        if changes:
-            self.store.commit(changes)
-        self.engine.committed()
-        calls = []
-        for decision in decisions:
-            for action in decision.actions:
-                if isinstance(action, Launch):
-                    room = Room(action.offers[0])
-                    tasks = tuple(task_info(task, room, _SETTINGS) for task in action.tasks)
-                    calls.append(Accept((action.offers[0].offer_id,), tasks))
-                else:
-                    calls.append(action)  # type: ignore[arg-type]
+        calls: list[Call] = []
+
+        def act(action: Action) -> None:
+            if isinstance(action, Launch):
+                room = Room(action.offers[0])
+                tasks = tuple(task_info(task, room, _SETTINGS) for task in action.tasks)
+                calls.append(Accept((action.offers[0].offer_id,), tasks))
+            elif not isinstance(action, AskCoordinator):  # there are none
+                calls.append(action)
+
+        carry_out(self.engine, decisions, self.store.commit, act)
         self.cpu_s += time.process_time() - began_s
         for call in calls:
             self.simulation.call(call)
