@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 from kazoo.client import KazooState
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import ConnectionLoss, KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KeeperState
 
@@ -33,7 +33,7 @@ _LAST_RETRY_S: Final = 15.0
 
 
 class Connected(NamedTuple):
-    """There is a session."""
+    """There is a session, and the credentials were not refused."""
 
 
 class Joined(NamedTuple):
@@ -49,9 +49,10 @@ class Parted(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """Something failed, and is tried again."""
+    """Something failed, and is tried again. *traceback*: where, if it was a fault of ours."""
 
     reason: str
+    traceback: str | None = None
 
 
 class Gone(NamedTuple):
@@ -81,6 +82,10 @@ class Member:
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_wanted = True
         self._is_closing = False
+        #: Somebody waits to hear that it is gone.
+        self._owes_gone = False
+        #: A node of ours may be there, whatever the answers were that did not come.
+        self._may_be_there = False
         self._node: str | None = None
         self._was_connected = False
         self._is_refused = False
@@ -97,12 +102,14 @@ class Member:
 
     def join(self) -> None:
         """Be there again, after a ``leave``."""
+        self._owes_gone = False
         self._is_wanted = True
         self._wake.put(None)
 
     def leave(self) -> None:
         """Not be there; Gone follows."""
         self._is_wanted = False
+        self._owes_gone = True
         self._wake.put(None)
 
     def close(self) -> None:
@@ -127,7 +134,6 @@ class Member:
 
     def _run(self) -> None:
         retry_s: float | None = None
-        was_gone = True
         while True:
             is_late = False
             try:
@@ -136,28 +142,41 @@ class Member:
                 is_late = True
             if self._is_closing:
                 break
-            if self._client.state == KazooState.LOST and self._node is not None:
-                self._node = None
-                self._tell(Parted("the session expired"))
-            if not self._client.connected:
-                retry_s = self._after_refusal(is_late)
-                continue
-            if not self._was_connected:
-                self._was_connected = True
-                self._tell(Connected())
             try:
-                if self._is_wanted:
-                    self._ensure()
-                    was_gone = False
-                elif not was_gone:
-                    self._remove_all()
-                    was_gone = True
-                    self._tell(Gone(True))
-                retry_s = None
+                retry_s = self._look(is_late)
+                continue
             except (KazooException, KazooTimeoutError) as error:
                 self._tell(Trouble(f"{type(error).__name__} {error}".strip()))
-                retry_s = min((retry_s or _FIRST_RETRY_S / 2) * 2, _LAST_RETRY_S)
+            except Exception as error:  # noqa: BLE001  this thread must not end while it is wanted
+                self._tell(_fault(error))
+            retry_s = min((retry_s or _FIRST_RETRY_S / 2) * 2, _LAST_RETRY_S)
         self._end()
+
+    def _look(self, is_late: bool) -> float | None:
+        """Compare what is there with what should be, and mend it; when to look again, None: when something happens."""
+        if self._client.state == KazooState.LOST and self._node is not None:
+            self._node = None
+            self._tell(Parted("the session expired"))
+        if not self._is_wanted and not self._may_be_there:
+            self._gone()
+        if not self._client.connected:
+            return self._after_refusal(is_late)
+        if not self._was_connected:
+            # A session comes before the credentials are judged; what is asked is answered after that.
+            self._client.exists_async("/").get(timeout=_ANSWER_S)
+            self._was_connected = True
+            self._tell(Connected())
+        if self._is_wanted:
+            self._ensure()
+        elif self._may_be_there:
+            self._remove_all()
+            self._gone()
+        return None
+
+    def _gone(self) -> None:
+        if self._owes_gone:
+            self._owes_gone = False
+            self._tell(Gone(True))
 
     def _after_refusal(self, is_late: bool) -> float | None:
         """When to look again while there is no connection; None: its return wakes us.
@@ -175,20 +194,25 @@ class Member:
         return _LAST_RETRY_S
 
     def _end(self) -> None:
-        is_sure = self._node is None
-        if self._client.connected:
-            try:
-                self._remove_all()
-                is_sure = True
-            except (KazooException, KazooTimeoutError):
-                pass  # the session ends now, and the node with it
-        self._client.stop()
-        self._client.close()
-        self._tell(Gone(is_sure))
+        try:
+            if self._client.connected:
+                try:
+                    self._remove_all()
+                except (KazooException, KazooTimeoutError):
+                    pass  # the session ends now, and the node with it
+            self._client.stop()
+            self._client.close()
+        except Exception as error:  # noqa: BLE001  whoever waits for the end is told of it
+            self._tell(_fault(error))
+        finally:
+            self._tell(Gone(not self._may_be_there))
 
     def _mine(self) -> list[str]:
         """The nodes of our session, oldest first."""
-        session = self._client.client_id[0]
+        client_id = self._client.client_id
+        if client_id is None:  # it went since we asked whether there is one
+            raise ConnectionLoss("there is no session just now")
+        session = client_id[0]
         found = []
         for name in sorted(self._client.get_children_async(self._path).get(timeout=_ANSWER_S)):
             if name.startswith(PREFIX):
@@ -205,6 +229,7 @@ class Member:
             self._node = None
             self._tell(Parted("its node was removed"))
         if not mine:
+            self._may_be_there = True
             made = self._client.create_async(f"{self._path}/{PREFIX}", self._data, ephemeral=True, sequence=True).get(
                 timeout=_ANSWER_S
             )
@@ -230,9 +255,17 @@ class Member:
         except NoNodeError:
             pass  # not even the path
         self._node = None
+        self._may_be_there = False
 
     def _delete(self, node: str) -> None:
         try:
             self._client.delete_async(node).get(timeout=_ANSWER_S)
         except NoNodeError:
             pass
+
+
+def _fault(error: Exception) -> Trouble:
+    import traceback
+
+    where = "".join(traceback.format_exception(error)).rstrip()
+    return Trouble(f"a fault of ours: {type(error).__name__}: {error}", where)

@@ -41,7 +41,7 @@ class Announcer:
         self._log = log
         self._member: Member | None = None
         self._lost_since_s: float | None = None
-        self._lost_s = 0.0
+        self._trouble: str | None = None
 
     @property
     def disconnected_s(self) -> float:
@@ -78,7 +78,9 @@ class Announcer:
 
     def _too_late(self) -> None:
         within = f"{self._announcement.timeout_s:g} s"
-        self._tell(AnnounceFailed(f"Creating the announcement timed out: no session with {self._hosts} in {within}."))
+        last = f" What went wrong last: {self._trouble}." if self._trouble is not None else ""
+        failed = f"Creating the announcement timed out: no session with {self._hosts} in {within}.{last}"
+        self._tell(AnnounceFailed(failed))
 
     def _heard(self, event: MemberEvent) -> None:
         from thermos.announce import member
@@ -93,8 +95,11 @@ class Announcer:
             case member.Parted(reason):
                 self._lost_since_s = self._loop.now_s()
                 self._log.warning(f"not announced any more: {reason}")
-            case member.Trouble(reason):
+            case member.Trouble(reason, traceback):
+                self._trouble = reason
                 self._log.warning(f"ZooKeeper: {reason}; it is tried again")
+                if traceback is not None:
+                    self._log.error(f"a fault of ours; please report it with this log\n{traceback}")
             case member.Gone(is_sure):
                 self._log.info("withdrawn" if is_sure else "withdrawn by giving the session up")
                 self._tell(Withdrawn())

@@ -431,9 +431,8 @@ class Program:
         assert port is not None
 
         def done(response: Response) -> None:
-            heard = response.error is None and response.status < 400
             self._log.info(f"POST {path} on port {port}: {response.error or response.status}")
-            self._handle(FarewellSaid(path, heard))
+            self._handle(FarewellSaid(path, response.error is None))  # an error of HTTP is an answer: it is there
 
         if self._farewell is not None:
             self._farewell.cancel()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoAuthError
+from kazoo.exceptions import ConnectionLoss, NoAuthError
 from kazoo.protocol.states import KazooState
 from kazoo.security import make_acl, make_digest_acl_credential
 
@@ -225,3 +225,77 @@ def test_a_path_that_is_not_ours_to_write_is_told(reader: Any, announced: Make) 
     one.until(Trouble)
     assert "NoAuthError" in next(event.reason for event in one.told if isinstance(event, Trouble))
     assert one.count(Joined) == 0
+
+
+class Lost:
+    """An answer that does not come, though what was asked for was done."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def get(self, timeout: float) -> None:
+        self.answer.get(timeout=timeout)
+        raise ConnectionLoss
+
+
+def test_leaving_after_the_answer_to_create_was_lost_removes_what_was_made(
+    server: ZooKeeper, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "_FIRST_RETRY_S", 600.0)  # it leaves before it would have looked again
+    monkeypatch.setattr(member, "_LAST_RETRY_S", 600.0)
+    one = Announced(server.hosts)
+    create = one.member._client.create_async
+
+    def lossy(path: str, *args: Any, **more: Any) -> Any:
+        return Lost(create(path, *args, **more)) if more.get("sequence") else create(path, *args, **more)
+
+    monkeypatch.setattr(one.member._client, "create_async", lossy)
+    one.member.start()
+    one.until(Trouble)
+    assert len(nodes(reader)) == 1
+    one.member.leave()
+    one.until(Gone)
+    assert nodes(reader) == []
+    assert one.told[-1] == Gone(True)
+    one.close()
+
+
+def test_leaving_before_there_was_a_session_is_told_at_once() -> None:
+    one = Announced("127.0.0.1:1")
+    one.member.start()
+    one.member.leave()
+    one.until(Gone)
+    assert one.told == [Gone(True)]
+    one.close()
+
+
+def test_a_session_that_goes_between_two_calls_is_trouble(
+    server: ZooKeeper, reader: Any, announced: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = KazooClient.client_id, iter([None])
+    monkeypatch.setattr(KazooClient, "client_id", property(lambda self: next(calls, real.fget(self))))
+    one = announced()
+    one.until(Joined)
+    assert one.told[:2] == [Connected(), Trouble("ConnectionLoss there is no session just now")]
+    assert len(nodes(reader)) == 1
+
+
+def test_a_fault_of_ours_is_trouble_with_its_traceback_and_no_end(
+    server: ZooKeeper, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Announced(server.hosts)
+    real, faults = one.member._client.ensure_path_async, iter([ZeroDivisionError("ours")])
+
+    def broken(path: str, **more: Any) -> Any:
+        for fault in faults:
+            raise fault
+        return real(path, **more)
+
+    monkeypatch.setattr(one.member._client, "ensure_path_async", broken)
+    one.member.start()
+    one.until(Joined)
+    (trouble,) = [event for event in one.told if isinstance(event, Trouble)]
+    assert trouble.reason == "a fault of ours: ZeroDivisionError: ours"
+    assert "in broken" in str(trouble.traceback)
+    assert len(nodes(reader)) == 1
+    one.close()
