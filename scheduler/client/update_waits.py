@@ -16,7 +16,7 @@ from scheduler.client.scheduler_api import Scheduler
 from scheduler.client.waiting import newest, pending_reasons
 from scheduler.states import ACTIVE_UPDATE, TERMINAL
 from thermos.formats import aurora_api as api
-from thermos.formats.aurora_api import JobUpdateAction, JobUpdateStatus, ScheduledTask, ScheduleStatus
+from thermos.formats.aurora_api import JobUpdateAction, JobUpdateStatus, ScheduledTask, ScheduleStatus, UpdatePause
 
 _PAUSED: Final = frozenset({JobUpdateStatus.ROLL_FORWARD_PAUSED, JobUpdateStatus.ROLL_BACK_PAUSED})
 _AWAITS_PULSE: Final = frozenset(
@@ -54,6 +54,8 @@ def _as_a_whole(job: JobRef, status: JobUpdateStatus | None, details: api.JobUpd
         event = details.update_events[-1] if details.update_events else api.JobUpdateEvent()
         who = f" by {clean(event.user)}" if event.user else ""
         why = f" ({clean(event.message)})" if event.message else ""
+        if event.pause is UpdatePause.ABORTING:
+            return f"being aborted{who}{why}"
         return f"paused{who}{why}; `aurora update resume {job}` goes on"
     if status in _AWAITS_PULSE:
         return "waits for a pulse of whoever coordinates it (pulseJobUpdate)"

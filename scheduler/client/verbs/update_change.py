@@ -9,6 +9,7 @@ from scheduler.client import options, updates
 from scheduler.client.exit_codes import ExitCode
 from scheduler.client.keys import JobRef
 from scheduler.client.printing import clean, print_json
+from scheduler.client.scheduler_api import messages
 from scheduler.client.session import Session
 from scheduler.client.verb import Verb
 from scheduler.client.verbs.update_start import show_state
@@ -39,24 +40,29 @@ def add_update_id(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", nargs="?", metavar="ID", help="the update; default: the one that is under way")
 
 
-def _changer(method: str, heading: str, done: str) -> Callable[[argparse.Namespace, Session], int]:
+def _changer(
+    method: str, heading: str, done: str, doing: str | None = None
+) -> Callable[[argparse.Namespace, Session], int]:
+    """Asks for it, and says that it is *done*, or *doing* where the scheduler's answer has words on what is to come."""
+
     def execute(args: argparse.Namespace, session: Session) -> int:
         """Do so with the update that is under way."""
         job: JobRef = args.job
         scheduler = session.scheduler(job.cluster)
         key = updates.active(scheduler, job)
         session.so_far = f"{method} may have been done or not; `aurora update info {job} {clean(key.id)}` tells"
-        scheduler.ask(method, heading, key=key, message=args.message)
+        words = [clean(word) for word in messages(scheduler.ask(method, heading, key=key, message=args.message))]
         session.so_far = (
             f"update {clean(key.id)} goes on; `aurora update wait {job} {clean(key.id)}` waits for it again"
         )
         if not args.json:
-            print(done, flush=True)
+            print(doing if words and doing is not None else done, flush=True)
         status = None
         if getattr(args, "wait", False):
             status = updates.wait(scheduler, job, key, session.world, show_state(args.json))
         if args.json:
-            print_json({"job": str(job), "update_id": key.id, "status": None if status is None else str(status)})
+            answer = {"job": str(job), "update_id": key.id, "status": None if status is None else str(status)}
+            print_json({**answer, "messages": words})
         return ExitCode.OK if status is None else updates.BACK_CODES.get(status, ExitCode.UNKNOWN_ERROR)
 
     return execute
@@ -86,7 +92,8 @@ _CODES = (
     ExitCode.INTERRUPTED,
 )
 _WAIT_CODES = (*_CODES[:3], ExitCode.COMMAND_FAILURE, *_CODES[3:7], ExitCode.UNKNOWN_ERROR, *_CODES[7:])
-_FIELDS = ("job", "update_id", "status")
+_WAIT_FIELDS = ("job", "update_id", "status")
+_FIELDS = (*_WAIT_FIELDS, "messages")
 
 VERBS = {
     "update pause": Verb(
@@ -112,11 +119,17 @@ VERBS = {
     "update abort": Verb(
         "update abort",
         "end an update where it is",
-        "Abort the update of the job that is under way: what is changed stays changed, the rest stays as it was.",
+        "Abort the update of the job that is under way: what is changed stays changed, the rest stays as it was. "
+        "Instances whose old tasks are being killed just then get their new ones first; the scheduler names them.",
         "aurora update abort west/www-data/prod/hello",
         _CODES,
         configure_change,
-        _changer("abortJobUpdate", "Failed to abort update due to error", "Update has been aborted."),
+        _changer(
+            "abortJobUpdate",
+            "Failed to abort update due to error",
+            "Update has been aborted.",
+            "Update is being aborted.",
+        ),
         _FIELDS,
     ),
     "update rollback": Verb(
@@ -140,6 +153,6 @@ VERBS = {
         _WAIT_CODES,
         configure_wait,
         execute_wait,
-        _FIELDS,
+        _WAIT_FIELDS,
     ),
 }

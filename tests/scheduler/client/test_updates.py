@@ -229,6 +229,11 @@ def test_changing_the_update(west: West, verb: str, words: str) -> None:
     west.answers[f"{verb}JobUpdate"] = None
     assert west.update(verb, "-m", "so").out == f"Update {words}\n"
     assert json.loads(west.update(verb, "--json").out)["update_id"] == "u-1"
+    west.answers[f"{verb}JobUpdate"] = ok(None, "it ends when instance 0 is back")
+    done = west.update(verb)
+    assert done.out == ("Update is being aborted.\n" if verb == "abort" else f"Update {words}\n")
+    assert "Message from scheduler: it ends when instance 0 is back\n" in done.err
+    assert json.loads(west.update(verb, "--json").out)["messages"] == ["it ends when instance 0 is back"]
     west.answers[f"{verb}JobUpdate"] = refused(ResponseCode.INVALID_REQUEST, "not now")
     done = west.update(verb)
     assert (done.code, done.out) == (10, "")
