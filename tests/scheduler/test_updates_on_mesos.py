@@ -6,91 +6,33 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.cluster import Cluster, cluster, job
+from tests.support.cluster_updates import (
+    QUICK,
+    carry,
+    config,
+    create,
+    details,
+    events,
+    priorities,
+    start,
+    states,
+    until_state,
+)
 from tests.support.updates import settings
 from thermos.formats import assigned_task as wire
-from thermos.formats.aurora_api import (
-    JobUpdateDetails,
-    JobUpdateKey,
-    JobUpdateQuery,
-    JobUpdateRequest,
-    ResponseCode,
-)
+from thermos.formats.aurora_api import JobUpdateRequest, ResponseCode
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
-
-#: Shell checks, so that RUNNING means healthy and nobody waits for a time to pass.
-CHECKED = (
-    '"health_check_config": {"initial_interval_secs": 0, "interval_secs": 0.2, "timeout_secs": 5, '
-    '"health_checker": {"shell": {"shell_command": "%s"}}}'
-)
 
 
 @pytest.fixture
 def own() -> Iterator[Cluster]:
-    """Nothing flaps: successors need not wait."""
-    with cluster(flags=("-flapping_task_threshold", "0s", "-initial_task_kill_retry_interval", "2s")) as made:
+    with cluster(flags=QUICK) as made:
         yield made
-
-
-def config(key: wire.JobKey, check: str = "true", priority: int = 0) -> wire.TaskConfig:
-    """Of a task whose health the command *check* tells."""
-    found = job(key, priority=priority).task_config
-    assert found is not None
-    assert found.executor_config is not None
-    data = (found.executor_config.data or "").replace('"health_check_config": {}', CHECKED % check)
-    assert check in data
-    return found._replace(executor_config=found.executor_config._replace(data=data))
-
-
-def create(own: Cluster, name: str, instances: int) -> wire.JobKey:
-    key = wire.JobKey("root", "test", name)
-    own.api.ok("createJob", description=job(key, instances)._replace(task_config=config(key)))
-    own.wait_running(key, instances)
-    return key
-
-
-def start(own: Cluster, key: wire.JobKey, instances: int, check: str = "true", **more: Any) -> JobUpdateKey:
-    asked = JobUpdateRequest(config(key, check, 7), instances, settings(**more), ())
-    response = own.api.ok("startJobUpdate", request=asked, message="go")
-    assert response.result is not None
-    assert response.result.start_job_update_result is not None
-    update = response.result.start_job_update_result.key
-    assert update is not None
-    return update
-
-
-def details(own: Cluster, update: JobUpdateKey) -> JobUpdateDetails:
-    response = own.api.ok("getJobUpdateDetails", key=None, query=JobUpdateQuery(key=update))
-    assert response.result is not None
-    assert response.result.get_job_update_details_result is not None
-    (found,) = response.result.get_job_update_details_result.details_list or ()
-    return found
-
-
-def states(own: Cluster, update: JobUpdateKey) -> list[str]:
-    return [str(event.status) for event in details(own, update).update_events or ()]
-
-
-def events(own: Cluster, update: JobUpdateKey) -> list[tuple[int | None, str]]:
-    found = details(own, update).instance_events or ()
-    return [(event.instance_id, str(event.action).removeprefix("INSTANCE_")) for event in found]
-
-
-def until_state(own: Cluster, update: JobUpdateKey, state: str) -> None:
-    own.wait(f"the update is {state}", lambda: states(own, update)[-1] == state, 90)
-
-
-def priorities(own: Cluster, key: wire.JobKey) -> dict[int | None, int | None]:
-    return {
-        task.assigned_task.instance_id: task.assigned_task.task.priority
-        for task in own.active(key)
-        if task.assigned_task is not None and task.assigned_task.task is not None
-    }
 
 
 def test_a_good_one_and_a_bad_one(own: Cluster) -> None:
@@ -160,34 +102,16 @@ def test_one_that_goes_by_pulses(own: Cluster) -> None:
     own.api.ok("killTasks", job=key)
 
 
-def killed_after_every_event(own: Cluster, update: JobUpdateKey, end: str) -> int:
-    """kill -9 of the scheduler whenever another event is known, until *end*; how often that was."""
-    kills, known = 0, 0
-
-    def is_news() -> bool:
-        found = details(own, update)
-        return len((*(found.update_events or ()), *(found.instance_events or ()))) > known
-
-    while True:
-        own.wait("another event", is_news, 90)
-        if states(own, update)[-1] == end:
-            return kills
-        known = len(states(own, update)) + len(events(own, update))
-        own.scheduler.kill()
-        own.scheduler.start()
-        kills += 1
-
-
 def test_a_kill_between_every_two_events_changes_neither_the_way_nor_the_end(own: Cluster) -> None:
     key = create(own, "killed", 2)
     update = start(own, key, 2)
-    assert killed_after_every_event(own, update, "ROLLED_FORWARD") >= 2  # of what one decision brings, once
+    assert carry(own, update, "ROLLED_FORWARD") >= 2  # of what one decision brings, once
     assert states(own, update) == ["ROLLING_FORWARD", "ROLLED_FORWARD"]
     assert events(own, update) == [(0, "UPDATING"), (0, "UPDATED"), (1, "UPDATING"), (1, "UPDATED")]
     assert priorities(own, key) == {0: 7, 1: 7}
 
     bad = start(own, key, 2, "test ! -e /proc", max_failed_instances=0)
-    assert killed_after_every_event(own, bad, "ROLLED_BACK") >= 2
+    assert carry(own, bad, "ROLLED_BACK") >= 2
     assert states(own, bad) == ["ROLLING_FORWARD", "ROLLING_BACK", "ROLLED_BACK"]
     assert events(own, bad) == [(0, "UPDATING"), (0, "UPDATE_FAILED"), (0, "ROLLING_BACK"), (0, "ROLLED_BACK")]
     own.wait_running(key, 2)
@@ -247,9 +171,7 @@ def test_a_mixed_set_of_executors(tmp_path: Path) -> None:
     ]
     executor = {"name": "plain", "command": {"value": str(program), "shell": "true"}, "resources": amounts}
     described.write_text(json.dumps([{"executor": executor, "task_prefix": "plain-"}]))
-    flags = ("-flapping_task_threshold", "0s", "-initial_task_kill_retry_interval", "2s",
-             "-custom_executor_config", str(described))  # fmt: skip
-    with cluster(flags=flags) as own:
+    with cluster(flags=(*QUICK, "-custom_executor_config", str(described))) as own:
         key = wire.JobKey("root", "test", "mixed")
         plain = config(key)._replace(executor_config=wire.ExecutorConfig("plain", "{}"))
         own.api.ok("createJob", description=job(key, 2)._replace(task_config=plain))
