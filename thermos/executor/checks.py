@@ -103,7 +103,7 @@ class _Maker:
 
     def _shell(self, command: str, timeout_s: float) -> ShellProbe:
         assignment, options, plan = self._assignment, self._options, self._plan
-        as_us = options.nosetuid_health_checks or options.nosetuid or assignment.is_docker or os.geteuid() != 0
+        as_us = options.nosetuid_health_checks or options.keeps_user or assignment.is_docker or os.geteuid() != 0
         user: User | None = None if as_us else find_user(assignment.role or None)
         environment = dict(os.environ)
         if user is not None:

@@ -44,6 +44,11 @@ class Options:
     preserve_env: bool = False
     stop_timeout_in_secs: float = 120.0
 
+    @property
+    def keeps_user(self) -> bool:
+        """Whether what a task runs, its checks included, runs as this program's user, whatever its role."""
+        return self.nosetuid or self.execute_as_user is not None
+
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all flags; each may be written with ``-`` or ``_`` between its words."""
@@ -57,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
 
     def add(name: str, help: str, **more: Any) -> None:
         other = name.replace("-", "_") if "-" in name else name.replace("_", "-")
-        result.add_argument(f"--{name}", f"--{other}", help=help, dest=name.replace("-", "_"), **more)
+        names = dict.fromkeys((f"--{name}", f"--{other}"))  # one, where it is one word
+        result.add_argument(*names, help=help, dest=name.replace("-", "_"), **more)
 
     def switch(name: str, help: str) -> None:
         add(name, help, action="store_true")
@@ -76,8 +82,12 @@ def parser() -> argparse.ArgumentParser:
     )
     switch("no-create-user", "do not create the role's user inside images")
     add("sandbox-mount-point", "the sandbox inside an image", metavar="PATH", default=Options.sandbox_mount_point)
-    add("execute-as-user", "the sandbox is this user's; processes run as this program's user", metavar="USER")
-    switch("nosetuid", "run processes as this program's user")
+    add(
+        "execute-as-user",
+        "the sandbox is this user's; processes and shell health checks run as this program's user",
+        metavar="USER",
+    )
+    switch("nosetuid", "run processes and shell health checks as this program's user")
     switch("nosetuid-health-checks", "run shell health checks as this program's user")
     add("runner-logger-destination", "where the output of processes goes", choices=LOGGER_DESTINATIONS)
     add("runner-logger-mode", "whether full logs are put aside", choices=LOGGER_MODES)
@@ -105,14 +115,20 @@ def parse(argv: Sequence[str]) -> Options:
 
 
 def _count(word: str) -> int:
-    value = int(word)
+    try:
+        value = int(word)
+    except ValueError:
+        value = -1
     if not 0 <= value < 1 << 31:
         raise argparse.ArgumentTypeError(f"should be a whole number, 0 or more: {word!r}")
     return value
 
 
 def _seconds(word: str) -> float:
-    value = float(word)
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < 1e9:
         raise argparse.ArgumentTypeError(f"should be a number of seconds, 0 or more: {word!r}")
     return value

@@ -349,7 +349,6 @@ class Program:
         assert assignment is not None
         if self._runner is None:
             drops = os.geteuid() == 0 and not assignment.is_docker
-            overridden = options.nosetuid or options.execute_as_user is not None
             logger = {
                 "process_logger_destination": options.runner_logger_destination,
                 "process_logger_mode": options.runner_logger_mode,
@@ -364,7 +363,7 @@ class Program:
                 task=assignment.task,
                 task_json=assignment.task_json,
                 hostname=assignment.hostname,
-                user=assignment.role if drops and not overridden and assignment.role else None,
+                user=assignment.role if drops and not options.keeps_user and assignment.role else None,
                 ports=assignment.ports,
                 mesos_containerizer_path=options.mesos_containerizer_path if assignment.has_image else None,
                 preserve_env=options.preserve_env,

@@ -21,6 +21,7 @@ from tests.support.executor import PROJECT, free_port
 from tests.support.fake_agent import HEAD, FakeAgent, answer
 from tests.support.run import Run
 from thermos.errors import ExitCode
+from thermos.executor import options
 
 
 @pytest.fixture
@@ -70,6 +71,30 @@ def test_wrong_variables_are_all_named(run: Make, environ: Mapping[str, str], sa
     for words in said:
         assert words in made.said
     assert "Traceback" not in made.said
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--runner-rotate-log-backups", "some", "should be a whole number, 0 or more: 'some'"),
+        ("--runner-rotate-log-size-mb", "-1", "should be a whole number, 0 or more: '-1'"),
+        ("--stop_timeout_in_secs", "soon", "should be a number of seconds, 0 or more: 'soon'"),
+        ("--stop_timeout_in_secs", "nan", "should be a number of seconds, 0 or more: 'nan'"),
+    ],
+)
+def test_a_flag_s_value_that_makes_no_sense(
+    flag: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options.parse([f"{flag}={value}"])
+    assert ended.value.code == ExitCode.USAGE
+    assert said in capsys.readouterr().err
+
+
+def test_the_help_names_each_flag_once() -> None:
+    shown = options.parser().format_help()
+    assert "--nosetuid " in shown
+    assert "--nosetuid, --nosetuid" not in shown
 
 
 def test_a_wrong_flag(run: Make) -> None:

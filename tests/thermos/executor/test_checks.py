@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.box import IS_ROOT
 from thermos.core.health import HEALTHY, HealthPolicy
 from thermos.core.lifetime_events import HealthTold, ReadinessTold
 from thermos.core.probes import Check, Purpose, Words
@@ -215,6 +216,24 @@ def assignment(*x_probes: object, **more: object) -> Assignment:
 def made(*x_probes: object) -> tuple[Wanted, ...]:
     plan = SandboxPlan(directory="/box", mounted="/box")
     return wanted(assignment(*x_probes), Options(nosetuid=True), plan, True)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="another user's check takes root")
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (Options(), "daemon"),
+        (Options(nosetuid=True), None),
+        (Options(nosetuid_health_checks=True), None),
+        (Options(execute_as_user="nobody"), None),  # as the processes: the role may not enter that user's sandbox
+    ],
+)
+def test_a_command_runs_as_the_processes_do(options: Options, name: str | None) -> None:
+    config = {"health_checker": {"shell": {"shell_command": "true"}}}
+    plan = SandboxPlan(directory="/box", mounted="/box")
+    (own,) = wanted(assignment(role="daemon", health_check_config=config), options, plan, True)
+    assert isinstance(own.probe, shell.ShellProbe)
+    assert (own.probe.user.name if own.probe.user is not None else None) == name
 
 
 def test_each_kind_becomes_what_is_asked() -> None:
