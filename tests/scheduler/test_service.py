@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
+import queue
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,8 +20,13 @@ from scheduler.main import build_parser, main
 from scheduler.mesos.election import Election
 from scheduler.options import options_of
 from scheduler.service import Service
+from scheduler.store.opening import open_store
+from scheduler.wire.plain_json import plain
+from tests.support.box import SOON_S, until
+from tests.support.engine_backend import job
 from tests.support.zookeeper import free_port, zookeeper
 from thermos.errors import ExitCode
+from thermos.formats.aurora_api import JOB_CONFIGURATION
 
 pytestmark = pytest.mark.process
 
@@ -75,3 +86,33 @@ def test_an_election_that_fails_ends_it_as_a_fault_of_ours(make: Make, monkeypat
     monkeypatch.setattr(Election, "_look", look)
     with zookeeper() as server:
         assert make("--http-port", "0", "--zk-endpoints", server.hosts).run() == ExitCode.INTERNAL
+
+
+def test_whoever_waits_when_another_one_leads_gets_an_answer(make: Make, tmp_path: Path) -> None:
+    """Not a connection that breaks: then nobody would know that nothing was done."""
+    urls: queue.SimpleQueue[str] = queue.SimpleQueue()
+    service = make("--http-port", "0")
+    service._began = urls.put
+    with ThreadPoolExecutor(1) as threads:
+        code = threads.submit(service.run)
+        try:
+            where = urlsplit(urls.get(timeout=SOON_S)).netloc
+            until(lambda: get(where, "/leaderhealth")[0] == 200, "it leads")
+            other = open_store(str(tmp_path / "store.db"))
+            other.lead()
+            other.close()
+            body = json.dumps({"description": plain(JOB_CONFIGURATION, job())})
+            status, answer = get(where, "/apibeta/createJob", "POST", body)
+            assert (status, json.loads(answer)["responseCode"]) == (200, "ERROR_TRANSIENT")
+            assert b"has done nothing of it" in answer
+            assert code.result(SOON_S) == ExitCode.REFUSED
+        finally:
+            service.stop("the test is over")
+
+
+def get(where: str, path: str, method: str = "GET", body: str | None = None) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(where, timeout=SOON_S)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
