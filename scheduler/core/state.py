@@ -45,8 +45,8 @@ class State:
         #: Of each job that is being updated, the update's id.
         self.active_updates: dict[JobKey, str] = {}
         self.maintenance: dict[str, HostMaintenanceRequest] = {}
-        #: Counts changes of tasks: what was counted of them holds while this is the same.
-        self.task_version = 0
+        #: Counts tasks that came, went, ended or run no longer: while it is the same, no job has fewer that run.
+        self.turnover = 0
         #: Task ids, in the order in which they came.
         self.by_job: dict[JobKey, dict[str, None]] = {}
         self.by_agent: dict[str, dict[str, None]] = {}
@@ -84,14 +84,18 @@ class State:
         """Take *change* in; gives the change that takes it back (None: nothing is to be taken back)."""
         match change:
             case PutTask(task):
-                self.task_version += 1
                 before = self.tasks.get(task.task_id)
+                was = None if before is None else before.status
+                if was is None or (
+                    was is not task.status and (was is ScheduleStatus.RUNNING or task.status not in ACTIVE)
+                ):
+                    self.turnover += 1
                 if before is not None:
                     self._forget(before)
                 self._remember(task)
                 return DropTask(task.task_id) if before is None else PutTask(before)
             case DropTask(task_id):
-                self.task_version += 1
+                self.turnover += 1
                 gone = self.tasks.get(task_id)
                 if gone is None:
                     return None

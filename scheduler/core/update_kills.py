@@ -20,12 +20,12 @@ class Kills:
         self.tools = tools
         self._runs = runs
         self._state = tools.draft.state
-        #: How jobs stand, and which moment and version of the tasks that is about.
+        #: How jobs stand, and of which moment: until a task is lost to its job, or time passes.
         self._standings: tuple[tuple[float, int], sla.Standings] | None = None
 
     @property
     def _moment(self) -> tuple[float, int]:
-        return self.tools.draft.now.mono_s, self._state.task_version
+        return self.tools.draft.now.mono_s, self._state.turnover
 
     def look_at(self, run: Run, instance: int, after_s: float) -> None:
         """Have the instance looked at again then."""
