@@ -14,9 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeGuard, TypeVar
 
-from thermos.core.state import RunnerState
+from thermos.core.state import History, RunnerState
 from thermos.host.usage import TaskUsage
 from thermos.states import ProcessState, TaskState
 
@@ -31,6 +31,8 @@ MAX_SERIES: Final = 500
 MAX_LEFT_OUT: Final = 10_000
 #: Longer names are cut: a label is kept by every server that scrapes it.
 MAX_LABEL_CHARS: Final = 128
+#: No run has used more processor time: thirty years of it.
+MAX_CPU_S: Final = 1e9
 #: What those beyond are called, in all labels.
 OTHER: Final = "(other)"
 #: The state of a task of which nothing readable is recorded.
@@ -49,6 +51,17 @@ class Series(NamedTuple):
 _REST: Final = Series(OTHER, OTHER, OTHER)
 
 
+class CpuTime(NamedTuple):
+    """Processor time, in seconds."""
+
+    user_s: float = 0.0
+    system_s: float = 0.0
+
+    def beyond(self, counted: CpuTime) -> CpuTime:
+        """What of it is not in *counted*; never negative."""
+        return CpuTime(max(self.user_s - counted.user_s, 0.0), max(self.system_s - counted.system_s, 0.0))
+
+
 @dataclass
 class Total:
     """What all processes of one series add up to."""
@@ -56,16 +69,21 @@ class Total:
     runs: int = 0
     failures: int = 0
     restarts: int = 0
-    user_cpu_s: float = 0.0
-    system_cpu_s: float = 0.0
+    #: None: of none of them it was ever known.
+    cpu: CpuTime | None = None
 
     def add(self, other: Total) -> None:
         """Count *other* in."""
         self.runs += other.runs
         self.failures += other.failures
         self.restarts += other.restarts
-        self.user_cpu_s += other.user_cpu_s
-        self.system_cpu_s += other.system_cpu_s
+        if other.cpu is not None:
+            self.add_cpu(other.cpu)
+
+    def add_cpu(self, more: CpuTime) -> None:
+        """Count *more* processor time in."""
+        before = self.cpu if self.cpu is not None else CpuTime()
+        self.cpu = CpuTime(before.user_s + more.user_s, before.system_s + more.system_s)
 
 
 class Now(NamedTuple):
@@ -98,8 +116,11 @@ class _Counted(NamedTuple):
 
     runs: int = 0
     failures: int = 0
-    user_cpu_s: float = 0.0
-    system_cpu_s: float = 0.0
+    #: The runs up to this number have ended, and the time that their certificates tell is in.
+    ended_run: int = -1
+    #: The run that was measured last, and what of its time is in.
+    measured_run: int | None = None
+    measured: CpuTime = CpuTime()
 
 
 @dataclass(slots=True)
@@ -157,7 +178,13 @@ class Metrics(Generic[K]):
                 total.runs += max(history.total - was.runs, 0)
                 total.failures += max(history.failures - was.failures, 0)
                 total.restarts += max(history.total - max(was.runs, 1), 0)
-                task.counted[process] = was._replace(runs=history.total, failures=history.failures)
+                _count_ended(was, history, total)
+                last = history.last
+                task.counted[process] = was._replace(
+                    runs=history.total,
+                    failures=history.failures,
+                    ended_run=last.number if last.state.is_terminal else last.number - 1,
+                )
             if not is_active:
                 self._over[key] = now
                 del self._active[key]
@@ -172,15 +199,16 @@ class Metrics(Generic[K]):
             task.disk_bytes = usage.disk_bytes
             task.now = {name: (used.cpu, used.ram_bytes) for name, used in usage.processes.items()}
             for name, used in usage.processes.items():
-                if used.user_cpu_s is None or used.system_cpu_s is None:
+                if used.user_cpu_s is None or used.system_cpu_s is None or used.run is None:
                     continue
                 was = task.counted.get(name, _Counted())
-                if used.user_cpu_s + used.system_cpu_s < was.user_cpu_s + was.system_cpu_s:
-                    was = was._replace(user_cpu_s=0.0, system_cpu_s=0.0)  # another run
-                total = self._total(task, name)
-                total.user_cpu_s += max(used.user_cpu_s - was.user_cpu_s, 0.0)
-                total.system_cpu_s += max(used.system_cpu_s - was.system_cpu_s, 0.0)
-                task.counted[name] = was._replace(user_cpu_s=used.user_cpu_s, system_cpu_s=used.system_cpu_s)
+                if used.run <= was.ended_run:  # measured before it ended: its certificate told all
+                    continue
+                before = was.measured if used.run == was.measured_run else CpuTime()
+                more = CpuTime(used.user_cpu_s, used.system_cpu_s).beyond(before)
+                self._total(task, name).add_cpu(more)
+                measured = CpuTime(before.user_s + more.user_s, before.system_s + more.system_s)
+                task.counted[name] = was._replace(measured_run=used.run, measured=measured)
 
     def forget(self, key: K) -> None:
         """A task is gone; what it added to the totals stays."""
@@ -252,6 +280,26 @@ class Metrics(Generic[K]):
     def series_left_out(self) -> int:
         """How many series are counted together as others."""
         return len(self._left_out)
+
+
+def _count_ended(was: _Counted, history: History, total: Total) -> None:
+    """Count the processor time of runs that have ended since, less what was measured of it while they ran."""
+    for run in reversed(history.runs):
+        if run.number <= was.ended_run:
+            return
+        certificate = run.certificate
+        if not run.state.is_terminal or certificate is None:
+            continue
+        user_s, system_s = certificate.user_cpu_s, certificate.system_cpu_s
+        if not (_is_time(user_s) and _is_time(system_s)):
+            continue
+        counted = was.measured if run.number == was.measured_run else CpuTime()
+        total.add_cpu(CpuTime(user_s, system_s).beyond(counted))
+
+
+def _is_time(seconds: float | None) -> TypeGuard[float]:
+    """Whether that can be a processor time: a checkpoint's author may have written anything."""
+    return seconds is not None and 0 <= seconds <= MAX_CPU_S
 
 
 Number = TypeVar("Number", int, float)

@@ -39,7 +39,7 @@ class _Numbers(Collector):
         restarts = CounterMetricFamily("thermos_process_restarts", "Runs beyond the first of each task.", labels=labels)
         cpu = CounterMetricFamily(
             "thermos_process_cpu_seconds",
-            "Processor time of processes, as far as they were measured.",
+            "Processor time of processes: of ended runs what is recorded, of others what was measured.",
             labels=[*labels, "mode"],
         )
         running = GaugeMetricFamily(
@@ -58,8 +58,9 @@ class _Numbers(Collector):
             runs.add_metric(list(series), total.runs)
             failures.add_metric(list(series), total.failures)
             restarts.add_metric(list(series), total.restarts)
-            cpu.add_metric([*series, "user"], total.user_cpu_s)
-            cpu.add_metric([*series, "system"], total.system_cpu_s)
+            if total.cpu is not None:
+                cpu.add_metric([*series, "user"], total.cpu.user_s)
+                cpu.add_metric([*series, "system"], total.cpu.system_s)
             running.add_metric(list(series), now.running)
             if now.cpu is not None:
                 cores.add_metric(list(series), now.cpu)

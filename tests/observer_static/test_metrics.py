@@ -26,7 +26,7 @@ from observer_static.metrics import (
 from tests.support.box import box, process
 from thermos.core.state import RunnerState
 from thermos.host.usage import TaskUsage, Usage
-from thermos.records import ProcessStatus, RunnerHeader, TaskStatus
+from thermos.records import DeathCertificate, ProcessStatus, RunnerHeader, TaskStatus
 from thermos.states import ProcessState, TaskState
 
 P = ProcessState
@@ -50,9 +50,9 @@ def state(*runs: tuple[str, list[ProcessState]], task: TaskState | None = TaskSt
     return made
 
 
-def used(cpu: float | None, ram_bytes: int | None, user_cpu_s: float | None = 1.0) -> Usage:
+def used(cpu: float | None, ram_bytes: int | None, user_cpu_s: float | None = 1.0, run: int = 0) -> Usage:
     unknown = (None,) * 4
-    return Usage(1.0, cpu, ram_bytes, ram_bytes, None, user_cpu_s, user_cpu_s, None, *unknown, None, None)
+    return Usage(1.0, cpu, ram_bytes, ram_bytes, None, user_cpu_s, user_cpu_s, None, *unknown, None, None, run=run)
 
 
 def record(metrics: Metrics[str], key: str, runs: RunnerState, is_active: bool = True, name: str = "hello") -> None:
@@ -173,12 +173,70 @@ def test_what_runs_is_known_without_measuring() -> None:
     assert of("web", "memory_bytes") not in found
 
 
-def test_processor_time_of_another_run_is_added() -> None:
+def cpu_of(metrics: Metrics[str], process: str = "web") -> float | None:
+    return samples(metrics).get(of(process, "cpu_seconds_total", mode="user"))
+
+
+def measure(metrics: Metrics[str], user_cpu_s: float, run: int = 0) -> None:
+    metrics.usage("a", TaskUsage(used(None, None), {"web": used(None, None, user_cpu_s, run)}))
+
+
+def ended(*cpu_s: float | None, running: bool = False) -> RunnerState:
+    """A process whose runs have used that much, as their certificates say; *running*: and one that goes on."""
+    made = state()
+    for seq, each in enumerate(cpu_s):
+        for step, move in enumerate((P.WAITING, P.FORKED, P.RUNNING)):
+            made.apply(ProcessStatus(4 * seq + step, "web", move))
+        certificate = DeathCertificate(user_cpu_s=each, system_cpu_s=each)
+        made.apply(ProcessStatus(4 * seq + 3, "web", P.SUCCESS, return_code=0, certificate=certificate))
+    for step, move in enumerate((P.WAITING, P.FORKED, P.RUNNING) if running else ()):
+        made.apply(ProcessStatus(4 * len(cpu_s) + step, "web", move))
+    return made
+
+
+def test_processor_time_of_what_ends_between_two_looks_is_counted() -> None:
     metrics = Metrics[str]()
-    record(metrics, "a", state(("web", [P.RUNNING])))
-    for user_cpu_s in (10.0, 12.0, 1.0, 3.0):
-        metrics.usage("a", TaskUsage(used(None, None), {"web": used(None, None, user_cpu_s)}))
-    assert samples(metrics)[of("web", "cpu_seconds_total", mode="user")] == 15.0
+    record(metrics, "a", ended(2.0, 3.0))
+    assert cpu_of(metrics) == 5.0
+    record(metrics, "a", ended(2.0, 3.0, 0.5))
+    assert cpu_of(metrics) == 5.5
+    metrics.forget("a")
+    assert cpu_of(metrics) == 5.5
+
+
+def test_what_was_measured_of_a_run_is_not_counted_twice() -> None:
+    metrics = Metrics[str]()
+    seen = []
+
+    def look() -> None:
+        seen.append(cpu_of(metrics))
+
+    record(metrics, "a", ended(running=True))
+    look()
+    for cpu_s in (10.0, 12.0, 11.0):  # a count that shrinks, since something left the tree
+        measure(metrics, cpu_s)
+        look()
+    record(metrics, "a", ended(12.5, running=True))
+    look()
+    measure(metrics, 12.4, run=0)  # looked at before, told after
+    look()
+    measure(metrics, 1.0, run=1)
+    look()
+    measure(metrics, 3.0, run=1)
+    look()
+    record(metrics, "a", ended(12.5, 2.5), is_active=False)  # less than was measured: the coordinator counted too
+    look()
+    assert seen == [None, 10.0, 12.0, 12.0, 12.5, 12.5, 13.5, 15.5, 15.5]
+
+
+def test_processor_time_that_nobody_knows_has_no_series() -> None:
+    metrics = Metrics[str]()
+    record(metrics, "a", ended(None, running=True))
+    assert cpu_of(metrics) is None
+    for forged in (float("nan"), float("inf"), -1.0, 1e300):
+        record(metrics, f"forged {forged}", ended(forged))
+    assert cpu_of(metrics) is None
+    assert samples(metrics)[of("web", "runs_total")] == 6
 
 
 def test_what_has_ended_uses_nothing() -> None:

@@ -24,6 +24,7 @@ from tests.support.closed import close, powerless, reopen
 from tests.support.tasks import BEGIN_S, FakeTask, finished
 from thermos import __version__
 from thermos.errors import ExitCode
+from thermos.states import ProcessState
 
 pytestmark = pytest.mark.process
 
@@ -491,18 +492,24 @@ def test_an_output_that_is_removed_is_made_anew(place: Place) -> None:
     assert "was removed or replaced" in place.said()
 
 
+def told(series: str, process: str, exposition: str) -> float | None:
+    """What a series says of a process; None: there is none."""
+    pattern = rf'^thermos_process_{series}{{[^}}]*process="{process}",[^}}]*}} (\S+)$'
+    found = re.search(pattern, exposition, re.MULTILINE)
+    return float(found[1]) if found is not None else None
+
+
 def memory_of(process: str, exposition: str) -> float:
     """The bytes that a process of the task is said to use; 0: there is no such series."""
-    series = rf'^thermos_process_memory_bytes{{process="{process}",[^}}]*}} (\S+)$'
-    found = re.search(series, exposition, re.MULTILINE)
-    return float(found[1]) if found is not None else 0.0
+    return told("memory_bytes", process, exposition) or 0.0
 
 
 def test_served_measured_and_counted(place: Place) -> None:
     textfile = place.directory / "thermos.prom"
     with box() as real:
-        real.start([process("sleeper", "exec sleep 1000")])
+        real.start([process("sleeper", "exec sleep 1000"), process("short", "for i in $(seq 50000); do :; done")])
         real.until_running("sleeper")
+        until(lambda: real.states("short")[-1:] == [ProcessState.SUCCESS], real.story)
         place.root = Path(real.root)
         finished(place.root, 2)
         flags = ("--port=0", f"--textfile={textfile}", "--task_process_collection_interval_secs=1")
@@ -511,6 +518,9 @@ def test_served_measured_and_counted(place: Place) -> None:
         exposition = fetched(f"{address_of(place)}/metrics").decode()
         assert 'thermos_tasks{active="true",state="ACTIVE"} 1.0' in exposition
         assert memory_of("sleeper", exposition) > 50_000
+        assert told("cpu_seconds_total", "short", exposition)  # though it ended before anybody looked
+        assert told("runs_total", "p0", exposition) == 2
+        assert told("cpu_seconds_total", "p0", exposition) is None  # nobody knows, which is not 0
         until(lambda: textfile.exists() and 'state="SUCCESS"} 2.0' in textfile.read_text(), place.said)
         until(lambda: memory_of("sleeper", textfile.read_text()) > 50_000, place.said)
         child.terminate()

@@ -74,6 +74,8 @@ class Usage(NamedTuple):
     #: ``pss``: proportional share; ``rss``: resident; ``cgroup``: what the control group is charged, without the
     #: part of the page cache that is to go first.
     ram_kind: str | None = None
+    #: Number of the process's run that was measured; None of a task.
+    run: int | None = None
 
 
 class TaskUsage(NamedTuple):
@@ -109,6 +111,7 @@ class _Found(NamedTuple):
 
     trees: dict[str, set[int]]
     shells: dict[str, Row]
+    runs: dict[str, int]  # which of each process it is
     is_known: bool  # False: a run may be there and not to be seen from here
     group: tuple[str, str] | None
     members: frozenset[int]  # of the group
@@ -187,6 +190,7 @@ class _Round(Generic[K]):
     def _find(self, state: RunnerState) -> _Found:
         found: dict[str, set[int]] = {}
         shells = {}
+        runs = {}
         is_known = True
         for name, history in state.processes.items():
             run = history.last
@@ -197,11 +201,12 @@ class _Round(Generic[K]):
             tree = self.host.tree(roots)
             if tree:
                 found[name] = tree
+                runs[name] = run.number
                 if roots.shell is not None:
                     shells[name] = roots.shell
         group = accounting.group_of(state.header, self.mounts)
         members = frozenset(accounting.members(*group)) if group is not None else frozenset()
-        return _Found(found, shells, is_known, group, members)
+        return _Found(found, shells, runs, is_known, group, members)
 
     def _measure(self, task: _Found, taken: set[int], before: _Before | None) -> tuple[TaskUsage, _Before]:
         charged = accounting.read(*task.group, self.mounts) if task.group is not None else Charged()
@@ -213,7 +218,7 @@ class _Round(Generic[K]):
             cpu = None
             if before is not None and name in before.processes:
                 cpu = self._cores(rate(spent[name], before.processes[name], before.began_ticks), before)
-            usages[name] = self._usage(tree, [tree], task.shells.get(name), cpu)
+            usages[name] = self._usage(tree, [tree], task.shells.get(name), cpu)._replace(run=task.runs[name])
         everything = strays.union(*task.trees.values())
         cpu = self._cores(_rates(now, before), before) if before is not None else None
         shell = next(iter(task.shells.values()), None)

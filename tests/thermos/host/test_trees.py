@@ -142,7 +142,7 @@ def test_pids_of_a_namespace_that_is_not_to_be_seen_are_unknown(a_box: Box) -> N
     run.boot = run.boot._replace(pid_namespace=1)
     usage = measured(Sampler(), state)
     assert usage.processes == {}
-    assert usage.task[1:] == (None,) * 14
+    assert usage.task[1:] == (None,) * 15
 
 
 def test_records_of_the_original_are_believed_by_their_time(a_box: Box) -> None:
