@@ -85,10 +85,8 @@ class State:
         match change:
             case PutTask(task):
                 before = self.tasks.get(task.task_id)
-                was = None if before is None else before.status
-                if was is None or (
-                    was is not task.status and (was is ScheduleStatus.RUNNING or task.status not in ACTIVE)
-                ):
+                ran = before is not None and before.status is ScheduleStatus.RUNNING
+                if before is None or task.status not in ACTIVE or (ran and task.status is not ScheduleStatus.RUNNING):
                     self.turnover += 1
                 if before is not None:
                     self._forget(before)
