@@ -408,10 +408,15 @@ class Session:
             self._outbox.append(SendMessage(data))
 
     def _start_lingering(self) -> None:
-        """The time to deliver the last updates runs only while there is an agent, or none is hoped for any more."""
+        """The time for the last acknowledgements runs only while an agent is there that has answered all calls, or none
+
+        is hoped for any more. One that does not answer has its time for that, and is waited for as if it restarted.
+        """
         if self._linger_s is None or self._stop_at_s is not None:
             return
-        if self.phase is Phase.SUBSCRIBED or self._give_up_at_s is None:
+        is_there = self.phase is Phase.SUBSCRIBED
+        has_answered = self._under_way is None and not self._outbox
+        if (is_there and has_answered) or (not is_there and self._give_up_at_s is None):
             self._stop_at_s = self._now_s + self._linger_s
 
     def _advance(self) -> None:
@@ -429,6 +434,7 @@ class Session:
             self._under_way = self._outbox.popleft()
             self._answer_by_s = self._now_s + self.settings.answer_s
             self._act(Send(self._under_way))
+        self._start_lingering()
 
     def _close(self, reason: str) -> None:
         self.phase = Phase.CLOSED

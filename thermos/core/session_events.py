@@ -84,7 +84,7 @@ class MessageWanted(NamedTuple):
 
 
 class StopWanted(NamedTuple):
-    """The executor is done: leave when all updates are acknowledged, or after *linger_s* of a living connection."""
+    """The executor is done: leave when all updates are acknowledged, or *linger_s* after the last answer."""
 
     linger_s: float
 

@@ -113,8 +113,10 @@ class Agent:
         self._happened(MessageWanted(data))
 
     def stop(self, linger_s: float = LINGER_S) -> None:
-        """Leave once all updates are acknowledged: Close says when. An agent that restarts is waited for, as long as
-        its recovery may take; one that is there has *linger_s*."""
+        """Leave once all updates are acknowledged: Close says when. An agent that restarts, or does not answer, is
+
+        waited for as long as its recovery may take; one that has answered all calls has *linger_s*.
+        """
         self._happened(StopWanted(linger_s))
 
     def close(self) -> None:

@@ -481,6 +481,30 @@ def test_leaving_waits_for_the_last_acknowledgement_but_not_for_ever() -> None:
     story.wakes_in(5.0, Close("updates were not acknowledged in time", (status(1, FINISHED),)))
 
 
+def test_leaving_waits_for_an_agent_that_is_frozen_as_for_one_that_restarts() -> None:
+    story = Story().subscribe().launch()
+    story.after(UpdateWanted(status(1, FINISHED)))
+    story.does(StopWanted(5.0))
+    why = "the agent did not answer the update TASK_FINISHED of task t within 30 s"
+    story.wakes_in(30.0, Disconnect(), Disconnected(why))
+    story.now_s += 90
+    story.does(Woke(), OpenStream(Subscribe((task(),), (status(1, FINISHED),))))
+    story.does(SUBSCRIBED, Reregistered(SUBSCRIBED))
+    story.does(ack(1), UpdateAcknowledged(status(1, FINISHED)), Close("the executor is done", ()))
+
+
+def test_the_time_for_acknowledgements_runs_from_the_last_answer_on() -> None:
+    story = Story().subscribe().launch()
+    story.after(UpdateWanted(status(1, RUNNING)))
+    story.after(UpdateWanted(status(2, FINISHED)))
+    story.does(StopWanted(5.0))
+    story.now_s += 20
+    story.does(Answered(), Send(Update(status(2, FINISHED))))
+    story.now_s += 20
+    story.does(Answered())
+    story.wakes_in(5.0, Close("updates were not acknowledged in time", (status(1, RUNNING), status(2, FINISHED))))
+
+
 def test_leaving_waits_for_an_agent_that_restarts() -> None:
     story = Story().subscribe().launch()
     story.after(UpdateWanted(status(1, FINISHED)))
