@@ -161,6 +161,6 @@ VERBS = {
         ),
         configure,
         execute,
-        ("job", "add", "remove", "update", "unchanged", "is_changed"),
+        ("job", "add", "remove", "update", "unchanged", "groups", "is_changed"),
     )
 }
