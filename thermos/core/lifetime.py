@@ -251,7 +251,7 @@ def _health(life: Life, event: HealthTold) -> Decision:
         return life, ()
     life = life._replace(is_healthy=event.is_healthy, health=event.message)
     if event.is_fatal:
-        return _end(life, Status(FAILED, f"Task is unhealthy: {event.message}", None, False))
+        return _end(life, Status(FAILED, f"Failed health check! {event.message}", None, False))
     return _reconsider(life, ())
 
 

@@ -6,6 +6,7 @@ told at once: whoever reads it sees it in the sandbox, after the fact.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Final, NamedTuple, TypeVar
 
@@ -16,6 +17,10 @@ from thermos.formats.mesos_v1_executor import PATH
 
 #: Names the token that lets us talk to the agent; taken out of the environment, so that no task inherits it.
 TOKEN: Final = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN"
+#: Names how long a request that asks a task to stop may take, in seconds, and what it is otherwise
+#: (``aurora/common/health_check/http_signaler.py``).
+FAREWELL_TIMEOUT: Final = "AURORA_HTTP_SIGNALER_TIMEOUT_SECS"
+FAREWELL_S: Final = 1.0
 _TRUE: Final = frozenset({"1", "true"})
 _MAX_PORT: Final = 65535
 
@@ -73,6 +78,8 @@ class Surroundings(NamedTuple):
     directory: str
     #: The agent shares a process with the master (``mesos-local``): a cluster for trying out.
     is_local: bool
+    #: A request that asks the task to stop may take no longer.
+    farewell_timeout_s: float = FAREWELL_S
 
 
 def take(environ: MutableMapping[str, str]) -> Surroundings:
@@ -115,6 +122,7 @@ class _Reader:
             sandbox,
             self._environ.get("MESOS_DIRECTORY") or sandbox,
             "MESOS_LOCAL" in self._environ,
+            self._parsed(FAREWELL_TIMEOUT, _plain_seconds, FAREWELL_S),
         )
 
     def _needed(self, name: str) -> str:
@@ -190,3 +198,13 @@ def parse_pid(text: str) -> tuple[str, str, int]:
     if not at or not process or not is_plain:
         raise ValueError(f"{text!r} is not like slave(1)@HOST:PORT")
     return (process, *parse_endpoint(endpoint))
+
+
+def _plain_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{text!r} is no number of seconds")
+    return seconds

@@ -77,8 +77,6 @@ if TYPE_CHECKING:
 
 #: Directory of checkpoints within the Mesos sandbox, where every detector finds it.
 CHECKPOINTS_NAME: Final = "checkpoints"
-#: A request that asks a task to stop may take no longer (``http_signaler.py``: TIMEOUT_SECS).
-FAREWELL_S: Final = 1.0
 #: Of the time before the agent kills us, what is left for telling how it ended.
 LAST_WORDS_S: Final = 1.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -435,7 +433,8 @@ class Program:
 
         if self._farewell is not None:
             self._farewell.cancel()
-        self._farewell = Request(self._loop, port, path, done, timeout_s=FAREWELL_S, method="POST")
+        timeout_s = self._surroundings.farewell_timeout_s
+        self._farewell = Request(self._loop, port, path, done, timeout_s=timeout_s, method="POST")
 
     @property
     def phase(self) -> Phase:

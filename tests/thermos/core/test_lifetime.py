@@ -184,7 +184,7 @@ def test_an_unhealthy_task_fails_with_the_check_s_reason() -> None:
     life, actions = after([*up(SERVICE), HealthTold(False, "500", is_fatal=True)])
     assert actions[:2] == [StopChecks(), Wake("stop", STOP_S)]
     life, actions = after([Due("farewell"), Due("farewell"), ended(Status(KILLED))], life)
-    assert actions[0] == Tell("t", Status(FAILED, "Task is unhealthy: 500", None, False))
+    assert actions[0] == Tell("t", Status(FAILED, "Failed health check! 500", None, False))
 
 
 def test_a_runner_that_died_alone_is_started_again_three_times_a_minute() -> None:

@@ -400,7 +400,7 @@ def test_a_server_that_attacks_its_check_fails_its_task_alone(run: Make, name: s
         made.launch(SLEEPER, ports={"health": port}, health_check_config=config)
         status = made.until("TASK_FAILED")
         assert made.exit_code() == ExitCode.OK
-    assert status["message"].startswith(f"Task is unhealthy: http://localhost:{port}/health")
+    assert status["message"].startswith(f"Failed health check! http://localhost:{port}/health")
     assert said in status["message"]
     assert len(status["message"]) < 400
     assert status["message"].isprintable()

@@ -49,6 +49,21 @@ def test_checkpointing_is_a_one(value: str | None, checkpoint: bool) -> None:
     assert take(environ).settings.checkpoint is checkpoint
 
 
+@pytest.mark.parametrize(("value", "timeout_s"), [(None, 1.0), ("", 1.0), ("2.5", 2.5), ("10", 10.0)])
+def test_how_long_a_request_to_stop_may_take(value: str | None, timeout_s: float) -> None:
+    more = {"AURORA_HTTP_SIGNALER_TIMEOUT_SECS": value} if value is not None else {}
+    assert take({**FULL, **more}).farewell_timeout_s == timeout_s
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1sec"])
+def test_what_is_no_time_for_a_request_to_stop(value: str) -> None:
+    with pytest.raises(NotUnderMesos) as refused:
+        take({**FULL, "AURORA_HTTP_SIGNALER_TIMEOUT_SECS": value})
+    assert f"AURORA_HTTP_SIGNALER_TIMEOUT_SECS, which is set, but {value!r} is no number of seconds" in str(
+        refused.value
+    )
+
+
 def test_without_the_agents_process_id_its_endpoint_serves() -> None:
     environ = {name: text for name, text in FULL.items() if name != "MESOS_SLAVE_PID"}
     assert take(environ).address == AgentAddress("127.0.0.1", 5051, "/api/v1/executor")

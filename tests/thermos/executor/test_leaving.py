@@ -53,8 +53,8 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     box.mkdir()
     with FakeAgent() as agent, contextlib.ExitStack() as runs:
 
-        def make(*flags: str) -> Run:
-            made = Run(agent, box, *flags)
+        def make(*flags: str, **environ: str) -> Run:
+            made = Run(agent, box, *flags, **environ)
             runs.callback(made.close)
             return made
 
@@ -109,6 +109,19 @@ def test_whatever_it_answers_it_is_given_its_time(run: Make, status: int, path: 
         assert made.exit_code() == ExitCode.OK
     assert (made.path / "sandbox/ended").exists()
     assert seen == ["/quitquitquit"]
+
+
+def test_the_environment_says_how_long_an_answer_may_take(run: Make) -> None:
+    is_over = threading.Event()
+    with asked(200, lambda path: is_over.wait(60)) as port:
+        made = run(AURORA_HTTP_SIGNALER_TIMEOUT_SECS="0.2")
+        made.launch(WAITS, ports={"bye": port}, lifecycle=http())
+        made.until("TASK_RUNNING")
+        made.kill()
+        made.until("TASK_KILLED")
+        is_over.set()
+        assert made.exit_code() == ExitCode.OK
+    assert f"POST /quitquitquit on port {port}: no answer within 0.2 s" in made.log
 
 
 def test_a_zookeeper_that_refuses_the_credentials_is_named_in_the_status(run: Make, tmp_path: Path) -> None:
