@@ -21,6 +21,13 @@ LOG_BYTES: Final = 256 << 10
 MAX_PATH: Final = 4096
 #: A run's directory as an agent keeps it, up to its own sandbox (mesos/src/slave/paths.hpp).
 _MESOS_RUN: Final = re.compile(r"/(?:slaves|agents)/[^/]+/frameworks/[^/]+/executors/[^/]+/runs/[^/]+(?:/|\Z)")
+#: An agent's address as a page's policy may name it; anything else could end the directive and begin another.
+_AGENT: Final = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
+def is_agent(text: str) -> bool:
+    """Whether *text* is ``http(s)://host:port`` and nothing else."""
+    return _AGENT.fullmatch(text) is not None
 
 
 def quoted(path: str) -> str | None:

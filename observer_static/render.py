@@ -28,6 +28,7 @@ from markupsafe import Markup
 from observer_static import pages
 from observer_static.filters import FILTERS, UNKNOWN
 from observer_static.marks import MARKS
+from observer_static.options import is_agent
 from observer_static.pages import File, Page
 
 #: The template of each kind of page.
@@ -42,9 +43,6 @@ TEMPLATES: Final[dict[type[Page], str]] = {
 
 #: Templates, and the style and the script of all pages.
 DIRECTORY: Final = Path(__file__).parent / "templates"
-
-#: An agent's address as a policy may name it; anything else could end the directive and begin another.
-_AGENT: Final = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 #: Turns the text after it around, or hides where it does: shown as its number instead. NUL is in no HTML.
 _INVISIBLE: Final = "\0\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -182,7 +180,7 @@ def agents(page: Page) -> list[str]:
 
 def follows(log: pages.Log) -> bool:
     """Whether the page may offer to follow *log*."""
-    return log.follow is not None and _AGENT.fullmatch(log.follow.agent) is not None
+    return log.follow is not None and is_agent(log.follow.agent)
 
 
 class Renderer:

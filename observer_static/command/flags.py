@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from detectors import plugins
+from observer_static.command.page_flags import add_page_flags, page_flags_fault
 from observer_static.history import History
-from observer_static.own_patterns import OwnPatterns, PatternInvalid
 from thermos.errors import ExitCode
 
 PROGRAM: Final = "thermos_observer"
@@ -101,12 +100,6 @@ def _address(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is no IP address") from None
 
 
-def _agent(text: str) -> str:
-    if not re.fullmatch(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not http://HOST:PORT")
-    return text.rstrip("/")
-
-
 def default_output() -> str:
     """Where the site lies unless ``--output`` names a directory."""
     if os.geteuid() == 0:
@@ -138,26 +131,7 @@ def _add_site(parser: argparse.ArgumentParser) -> None:
         default=1000,
         help="finished tasks that keep pages of their own, the newest ones; older ones are listed only; default: 1000",
     )
-    group.add_argument(
-        "--agent_url",
-        "--agent-url",
-        metavar="URL",
-        type=_agent,
-        help="http://HOST:PORT of the Mesos agent, as browsers reach it: pages then follow logs and link raw files "
-        "there",
-    )
-    group.add_argument(
-        "--redact",
-        metavar="PATTERN",
-        action="append",
-        default=[],
-        help="make unreadable also what matches this regular expression in commands and definitions; if it has "
-        "groups, only the first of them; a text that it takes too long for is made unreadable as a whole; may be given "
-        "again",
-    )
-    group.add_argument(
-        "--no-redact", "--no_redact", action="store_true", help="show values that look like secrets as they are"
-    )
+    add_page_flags(group)
 
 
 def _add_watching(parser: argparse.ArgumentParser) -> None:
@@ -288,14 +262,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments; ends the program, as argparse does, on ``--help`` and on mistakes."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.no_redact and args.redact:
-        parser.error("--redact and --no-redact contradict each other")
+    fault = page_flags_fault(args)
+    if fault is not None:
+        parser.error(fault)
     if args.once and args.serve:
         parser.error("--once ends when all pages are written, --serve does not: give one of them")
-    try:
-        OwnPatterns(args.redact)
-    except PatternInvalid as error:
-        parser.error(str(error))
     if args.textfile is not None and not args.textfile.endswith(".prom"):
         parser.error(f"--textfile {args.textfile}: node_exporter reads only files whose names end in .prom")
     if args.textfile is not None and not os.path.isdir(directory := os.path.dirname(os.path.abspath(args.textfile))):

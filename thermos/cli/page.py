@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from thermos.cli.find import Found, find_task
 from thermos.cli.show import clean, print_json, tell
@@ -22,16 +21,21 @@ if TYPE_CHECKING:
     from observer_static.pages import File
     from thermos.host.usage import TaskUsage
 
-_AGENT = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
+#: Between the two measurements that a processor rate needs.
+BETWEEN_S: Final = 0.5
+#: To count the disk use of a sandbox; one that takes longer is unknown.
+DISK_S: Final = 1.0
 
 
-class AgentInvalid(ThermosError):
-    """What was given as an agent's address is none."""
+class FlagsWrong(ThermosError):
+    """Flags were given that do not go together, or a value that is none."""
 
     exit_code = ExitCode.USAGE
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    from observer_static.command.page_flags import add_page_flags
+
     parser.add_argument("task_id", help="the task's id, or the beginning of it if no other begins so")
     parser.add_argument(
         "--output",
@@ -45,23 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the task's own page alone, without links to others, and write nothing",
     )
-    parser.add_argument(
-        "--agent_url",
-        "--agent-url",
-        metavar="URL",
-        help="http://host:port of the Mesos agent: raw files lead there, and logs of what runs can be followed",
-    )
-    parser.add_argument(
-        "--redact",
-        metavar="PATTERN",
-        action="append",
-        default=[],
-        help="make unreadable also what matches this regular expression in commands and definitions; if it has "
-        "groups, only the first of them; may be given again",
-    )
-    parser.add_argument(
-        "--no-redact", "--no_redact", action="store_true", help="show commands and definitions as they are"
-    )
+    add_page_flags(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object: what was written")
 
 
@@ -72,6 +60,7 @@ def execute(args: argparse.Namespace) -> int:
     from observer_static.publish import publish
     from observer_static.render import Renderer
 
+    _check(args)
     options = _options(args)
     found = find_task(args, args.task_id)
     facts = read_facts(found.root, found.task_id, found.is_active)
@@ -100,6 +89,19 @@ def execute(args: argparse.Namespace) -> int:
     return _code(facts)
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Raises FlagsWrong."""
+    from observer_static.command.page_flags import page_flags_fault
+
+    fault = page_flags_fault(args)
+    if fault is not None:
+        raise FlagsWrong(fault)
+    if args.stdout and args.json:
+        raise FlagsWrong("--stdout prints a page, --json what was written: give one of them")
+    if args.stdout and args.output is not None:
+        raise FlagsWrong("--stdout writes nothing, --output says where to write: give one of them")
+
+
 def _code(facts: TaskFacts) -> int:
     for finding in facts.findings:
         tell("page", clean(finding))
@@ -118,9 +120,6 @@ def _options(args: argparse.Namespace) -> Options:
     from thermos import __version__
 
     agent = args.agent_url
-    if agent is not None and not _AGENT.fullmatch(agent):
-        raise AgentInvalid(f"{agent!r} is no address of an agent; give http://HOST:PORT")
-    agent = agent.rstrip("/") if agent is not None else None
     return Options(
         writer="thermos page",
         version=__version__,
@@ -132,13 +131,23 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _usage(facts: TaskFacts) -> TaskUsage | None:
-    """What the task uses right now; its processor rate would need a second look."""
+    """What the task uses right now; it takes two measurements, and the count of its disk is done between them."""
     if not facts.is_active:
         return None
+    from observer_static.disk import Walk
+    from observer_static.walker import used
     from thermos.host.usage import Sampler
 
     sampler: Sampler[str] = Sampler()
-    return sampler.sample({facts.task_id: facts.state}).get(facts.task_id)
+    began_s = time.monotonic()
+    sampler.sample({facts.task_id: facts.state})
+    header = facts.state.header
+    disk_bytes = None
+    if header is not None and header.sandbox:
+        disk_bytes, _ = used(header.sandbox, Walk().max_entries, began_s + DISK_S)
+    time.sleep(max(began_s + BETWEEN_S - time.monotonic(), 0.0))
+    usage = sampler.sample({facts.task_id: facts.state}).get(facts.task_id)
+    return usage._replace(disk_bytes=disk_bytes) if usage is not None else None
 
 
 VERB = Verb(
@@ -148,7 +157,8 @@ VERB = Verb(
     "end of their logs, its sandbox and its definition. Each page is one file that needs no server and no network; "
     "all of them together stay within 5 MB and a hundredth of the task's disk. Values that look like secrets are made "
     "unreadable in commands and definitions, not in logs. The path of the task's own page is printed. "
-    "Finished tasks and damaged ones have pages too.",
+    "Finished tasks and damaged ones have pages too. What an active task uses is measured twice, half a second apart; "
+    "its disk use is unknown where a second does not do to count it.",
     "thermos page TASK_ID\nthermos page --output /tmp/pages TASK_ID",
     (ExitCode.OK, ExitCode.NOT_FOUND, ExitCode.USAGE, ExitCode.DAMAGED, ExitCode.REFUSED, ExitCode.PERMISSION),
     configure,

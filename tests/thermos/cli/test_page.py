@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
+from tests.support.box import box, process
 from tests.thermos.cli.command import header, run_records, success, task_status, thermos, write_task
 from thermos.errors import ExitCode
 from thermos.records import Record
@@ -79,6 +81,9 @@ def test_secrets(root: Path, tmp_path: Path) -> None:
         (["--redact", "(", "t"], ExitCode.USAGE, "no regular expression"),
         (["--agent_url", "javascript:alert(1)", "t"], ExitCode.USAGE, "no address of an agent"),
         (["--agent_url", "http://h:1/x;y", "t"], ExitCode.USAGE, "no address of an agent"),
+        (["--redact", "x", "--no-redact", "t"], ExitCode.USAGE, "--redact and --no-redact contradict each other"),
+        (["--stdout", "t"], ExitCode.USAGE, "--stdout writes nothing"),
+        (["--stdout", "--json", "t"], ExitCode.USAGE, "--stdout prints a page"),
     ],
 )
 def test_mistakes(root: Path, tmp_path: Path, args: list[str], code: ExitCode, said: str) -> None:
@@ -133,6 +138,20 @@ def test_an_active_task_through_its_agent(tmp_path: Path) -> None:
     text = (tmp_path / "p/process/hello.html").read_text()
     assert f"http://agent.example:5051/files/download?path={logs}/hello/0/stdout" in text
     assert 'data-agent="http://agent.example:5051"' in text
+
+
+@pytest.mark.process
+def test_what_an_active_task_uses() -> None:
+    with box("t") as made:
+        Path(made.sandbox).mkdir()
+        Path(made.sandbox, "data").write_bytes(b"x" * (3 << 20))
+        made.start([process("busy", "while :; do :; done")])
+        made.until_running("busy")
+        done = thermos("--root", made.root, "page", "--stdout", "t")
+    assert done.returncode == ExitCode.OK, done.stderr
+    shown = {label: re.findall(rf"<dt>{label}</dt><dd>(.*?)<", done.stdout) for label in ("CPU", "Memory", "Disk")}
+    assert all(re.match(r"[\d.]+", value) for [value] in shown.values()), shown
+    assert re.fullmatch(r"3(\.\d)? MiB.*", shown["Disk"][0]), "what lies in the sandbox"
 
 
 def test_help_has_an_example() -> None:
