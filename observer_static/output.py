@@ -32,7 +32,11 @@ class Output:
         self.modes = modes
         self.fd = -1
         _check_place(os.path.realpath(self.path), roots)
-        self._open()
+        try:
+            self._open()
+        except (NotADirectoryError, FileExistsError) as error:
+            what = error.filename if isinstance(error.filename, str) else self.path
+            raise NotOurs(f"{what} is no directory, or a link to one: name another --output") from None
 
     def _open(self) -> None:
         os.makedirs(os.path.dirname(self.path), 0o755, exist_ok=True)

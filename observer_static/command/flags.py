@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
@@ -12,15 +13,20 @@ from typing import Any, Final, NoReturn
 from detectors import plugins
 from observer_static.command.page_flags import add_page_flags, page_flags_fault
 from observer_static.history import History
+from observer_static.options import is_agent
 from thermos.errors import ExitCode
 
 PROGRAM: Final = "thermos_observer"
 
+DEFAULT_IP: Final = "127.0.0.1"
+#: That of Aurora's observer.
+DEFAULT_PORT: Final = 1338
+
 DESCRIPTION: Final = """\
 Keeps a directory of static pages of all tasks on this host up to date: write once with --once, or run on and follow
-every change. Nothing is polled and nothing is measured unless an interval is given. With --serve the pages, Aurora's
-observer routes and metrics can be had over HTTP, read-only, on the loopback address unless --ip names another. The
-pages show everybody's tasks, so they are for operators: with --owner those of one user alone."""
+every change. Nothing is polled and nothing is measured unless an interval is given. With --serve, --ip or --port the
+pages, Aurora's observer routes and metrics can be had over HTTP, read-only, on the loopback address unless --ip names
+another. The pages show everybody's tasks, so they are for operators: with --owner those of one user alone."""
 
 EXAMPLE: Final = """\
 thermos_observer --once --output /tmp/site
@@ -98,6 +104,22 @@ def _address(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no IP address") from None
+
+
+def _api_url(text: str) -> str:
+    match = re.fullmatch(r"(https?://[^/]+)(?:/[!-~]*)?", text)
+    if match is None or not is_agent(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not http://HOST:PORT/PATH")
+    return text
+
+
+def _json_path(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not names with dots between them, such as statistics.disk_used_bytes; of JMESPath nothing "
+            "else is understood"
+        )
+    return text
 
 
 def default_output() -> str:
@@ -189,6 +211,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         "--agent_api_url",
         "--agent-api-url",
         metavar="URL",
+        type=_api_url,
         default="http://localhost:5051/containers",
         help="where to ask the agent; default: http://localhost:5051/containers",
     )
@@ -196,15 +219,19 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         "--executor_id_json_path",
         "--executor-id-json-path",
         metavar="PATH",
+        type=_json_path,
         default="executor_id",
-        help="where in a container's answer its executor's id stands; default: executor_id",
+        help="where in a container's answer its executor's id stands: names with dots between them; default: "
+        "executor_id",
     )
     group.add_argument(
         "--disk_usage_json_path",
         "--disk-usage-json-path",
         metavar="PATH",
+        type=_json_path,
         default="statistics.disk_used_bytes",
-        help="where in a container's answer its disk use stands; default: statistics.disk_used_bytes",
+        help="where in a container's answer its disk use stands: names with dots between them; default: "
+        "statistics.disk_used_bytes",
     )
     group.add_argument(
         "--textfile",
@@ -217,15 +244,16 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
 
 def _add_serving(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("serving")
-    group.add_argument("--serve", action="store_true", help="answer HTTP requests, read-only")
+    group.add_argument(
+        "--serve", action="store_true", help="answer HTTP requests, read-only; --ip and --port mean this too"
+    )
     group.add_argument(
         "--ip",
         metavar="ADDRESS",
         type=_address,
-        default="127.0.0.1",
-        help="address to listen on; default: 127.0.0.1 (Aurora's observer: 0.0.0.0). There is no authentication",
+        help=f"address to listen on; default: {DEFAULT_IP} (Aurora's observer: 0.0.0.0). There is no authentication",
     )
-    group.add_argument("--port", metavar="N", type=_port, default=1338, help="port to listen on; default: 1338")
+    group.add_argument("--port", metavar="N", type=_port, help=f"port to listen on; default: {DEFAULT_PORT}")
     group.add_argument(
         "--allowed_host",
         "--allowed-host",
@@ -265,8 +293,14 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     fault = page_flags_fault(args)
     if fault is not None:
         parser.error(fault)
+    # Where to listen is said by who wants an answer: Aurora's start lines name a port, and no more.
+    args.serve = args.serve or args.ip is not None or args.port is not None
+    args.ip = args.ip if args.ip is not None else DEFAULT_IP
+    args.port = args.port if args.port is not None else DEFAULT_PORT
     if args.once and args.serve:
-        parser.error("--once ends when all pages are written, --serve does not: give one of them")
+        parser.error("--once ends when all pages are written, --serve, --ip and --port go on: give one of them")
+    if args.allowed_host and not args.serve:
+        parser.error("--allowed_host says whose requests are answered, and none are: give --serve too")
     if args.textfile is not None and not args.textfile.endswith(".prom"):
         parser.error(f"--textfile {args.textfile}: node_exporter reads only files whose names end in .prom")
     if args.textfile is not None and not os.path.isdir(directory := os.path.dirname(os.path.abspath(args.textfile))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import json
 import os
 import random
 import re
@@ -133,7 +134,14 @@ def test_version_and_help() -> None:
 @pytest.mark.parametrize(
     "flags, what",
     [
-        (["--once", "--serve"], "one of them"),
+        (["--serve"], "one of them"),
+        (["--port=0"], "one of them"),
+        (["--ip=127.0.0.1"], "one of them"),
+        (["--allowed_host=agent7"], "give --serve"),
+        (["--agent_api_url=xx"], "http://HOST:PORT/PATH"),
+        (["--agent_api_url=file:///etc/passwd"], "http://HOST:PORT/PATH"),
+        (["--executor_id_json_path=]["], "names with dots"),
+        (["--disk_usage_json_path=a..b"], "names with dots"),
         (["--redact=("], "no regular expression"),
         (["--redact=x", "--no-redact"], "contradict"),
         (["--port=70000"], "no port"),
@@ -320,6 +328,23 @@ def test_a_directory_with_other_files_is_refused(place: Place) -> None:
     (place.site / "thesis.html").write_text("mine")
     assert place.once() == ExitCode.REFUSED
     assert os.listdir(place.site) == ["thesis.html"]
+
+
+@pytest.mark.parametrize("output", ["file", "file/site", "link"])
+def test_an_output_that_is_no_directory_is_refused(place: Place, output: str) -> None:
+    (place.directory / "file").write_text("mine")
+    (place.directory / "link").symlink_to(place.directory)
+    place.site = place.directory / output
+    assert place.once() == ExitCode.REFUSED
+    assert "is no directory" in place.said() and "name another --output" in place.said()
+    assert (place.directory / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("flag", ["--port=0", "--ip=127.0.0.1"])
+def test_where_to_listen_means_to_serve(place: Place, flag: str) -> None:
+    FakeTask(place.root, "task-1")
+    place.ready(flag, *(["--port=0"] if "ip" in flag else []))
+    assert json.loads(fetched(f"{address_of(place)}/j/task_ids/active"))["task_count"] == 1
 
 
 def test_a_directory_in_a_checkpoint_root_is_refused(place: Place) -> None:
