@@ -5,71 +5,24 @@ Every flag may be written as Aurora's users do (``-cluster_name=x``) or in this 
 
 from __future__ import annotations
 
-import argparse
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from datetime import UTC, tzinfo
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from scheduler.core.settings import Settings
-from thermos.formats.mesos_v1 import duration_s
-
-#: Shorter ways to write a duration, as Prometheus and others have them.
-_SHORT: Final = MappingProxyType({"s": "secs", "m": "mins", "h": "hrs", "d": "days", "w": "weeks"})
-_MEGABYTES: Final = MappingProxyType({"KB": 1 / 1024, "MB": 1, "GB": 1024, "TB": 1024 * 1024})
-
-
-def duration(text: str) -> float:
-    """Seconds of ``5mins``, ``30secs``, ``1hrs``, or ``5m``, ``30s``, ``1h``."""
-    match = re.fullmatch(r"([0-9.]+)([smhdw])", text)
-    try:
-        return duration_s(match[1] + _SHORT[match[2]] if match else text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def megabytes(text: str) -> int:
-    """Megabytes of ``128MB`` or ``1GB``."""
-    match = re.fullmatch(r"([0-9.]+) ?([KMGT]B)", text.upper())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: it should be like 128MB or 1GB")
-    return int(float(match[1]) * _MEGABYTES[match[2]])
-
-
-def truth(text: str) -> bool:
-    """A yes or no."""
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{text!r} should be true or false")
-    return text.lower() == "true"
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Words with commas between them."""
-    return tuple(word for word in re.split(r"[,\s]+", text.strip("[] ")) if word)
-
-
-def pairs(text: str) -> tuple[tuple[str, str], ...]:
-    """``name=value`` with commas between them."""
-    found = []
-    for word in words(text):
-        name, sign, value = word.partition("=")
-        if not sign or not name:
-            raise argparse.ArgumentTypeError(f"{word!r} should be like name=value")
-        found.append((name, value))
-    return tuple(found)
-
-
-def time_zone(text: str) -> tzinfo:
-    """A time zone by its name in the IANA database, such as ``Europe/Berlin``."""
-    if text in ("GMT", "UTC"):
-        return UTC
-    try:
-        return ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise argparse.ArgumentTypeError(f"there is no time zone {text!r}; names are like Europe/Berlin") from None
+from scheduler.flag_values import (
+    LONGEST_S,
+    duration,
+    megabytes,
+    number,
+    pairs,
+    set_of_words,
+    time_zone,
+    truth,
+    whole,
+    words,
+)
 
 
 class Flag(NamedTuple):
@@ -81,20 +34,22 @@ class Flag(NamedTuple):
     doc: str
     #: The field of :class:`Settings` that it sets.
     setting: str | None = None
+    #: Another name that it has in Aurora.
+    alias: str | None = None
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        dashed = self.name.replace("_", "-")
-        return tuple(dict.fromkeys((f"--{dashed}", f"--{self.name}", f"-{self.name}")))
+        return spellings_of(self.name) + (spellings_of(self.alias) if self.alias is not None else ())
+
+
+def spellings_of(name: str) -> tuple[str, ...]:
+    """Every way in which the flag *name* may be written."""
+    return tuple(dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}", f"-{name}")))
 
 
 def _setting(name: str, read: Callable[[str], Any], setting: str, doc: str) -> Flag:
     default = next(field.default for field in fields(Settings) if field.name == setting)
     return Flag(name, read, default, doc, setting)
-
-
-def _set_of_words(text: str) -> frozenset[str]:
-    return frozenset(words(text))
 
 
 #: Area → its flags, in the order in which help shows them.
@@ -104,12 +59,18 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             _setting("cluster_name", str, "cluster_name", "the cluster's name, as clients know it"),
             Flag("hostname", str, None, "how others reach this host (default: its name)"),
             Flag("ip", str, "127.0.0.1", "the address to listen on; 0.0.0.0 for all"),
-            Flag("http_port", int, 8081, "the port of the API and the pages; 0: any that is free"),
+            Flag("http_port", whole, 8081, "the port of the API and the pages; 0: any that is free"),
             Flag("tls_cert", str, None, "certificate (chain) as PEM: then the API speaks https"),
             Flag("tls_key", str, None, "the certificate's key as PEM"),
             Flag("shiro_ini_path", str, None, "users, roles and permissions; without it everybody may do everything"),
             Flag("require_auth_for_reads", truth, False, "pages and reading methods want a user, too"),
-            Flag("stats_url_prefix", str, "", "where clients are told that statistics are"),
+            Flag(
+                "stats_url_prefix",
+                str,
+                "",
+                "where clients are told that statistics are; Aurora's -viz_job_url_prefix",
+                alias="viz_job_url_prefix",
+            ),
             Flag(
                 "task_page_url",
                 str,
@@ -121,7 +82,7 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             Flag("store", str, "aurora-scheduler.db", "a file, or postgresql://… for schedulers on two hosts"),
             Flag("backup_dir", str, None, "where hourly backups go; without it there are none"),
             Flag("backup_interval", duration, 3600.0, "how often a backup is made"),
-            Flag("max_saved_backups", int, 48, "how many backups are kept"),
+            Flag("max_saved_backups", whole, 48, "how many backups are kept"),
         ),
         "whom it tells": (
             Flag(
@@ -152,6 +113,7 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
                 None,
                 "principal and secret, as lines aurora_authentication_principal=… and aurora_authentication_secret=…",
             ),
+            Flag("max_registration_delay", duration, 60.0, "who leads, and is not known to Mesos by then, lets others"),
             Flag("framework_announce_principal", truth, False, "tell the principal in the framework's description"),
             Flag("executor_user", str, "root", "as whom executors are started"),
         ),
@@ -175,8 +137,8 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
                 "initial_schedule_penalty", duration, "initial_schedule_penalty_s", "after it found no place; doubles"
             ),
             _setting("max_schedule_penalty", duration, "max_schedule_penalty_s", "… up to this"),
-            _setting("max_schedule_attempts_per_sec", float, "max_schedule_attempts_per_s", "so many groups a second"),
-            _setting("max_tasks_per_schedule_attempt", int, "max_tasks_per_schedule_attempt", "so many tasks of one"),
+            _setting("max_schedule_attempts_per_sec", number, "max_schedule_attempts_per_s", "so many groups a second"),
+            _setting("max_tasks_per_schedule_attempt", whole, "max_tasks_per_schedule_attempt", "so many tasks of one"),
             _setting(
                 "max_reschedule_task_delay_on_startup",
                 duration,
@@ -209,7 +171,9 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             _setting(
                 "reconciliation_explicit_interval", duration, "reconciliation_explicit_interval_s", "all that we know"
             ),
-            _setting("reconciliation_explicit_batch_size", int, "reconciliation_explicit_batch_size", "tasks a batch"),
+            _setting(
+                "reconciliation_explicit_batch_size", whole, "reconciliation_explicit_batch_size", "tasks a batch"
+            ),
             _setting(
                 "reconciliation_explicit_batch_interval",
                 duration,
@@ -228,7 +192,7 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             _setting(
                 "history_prune_threshold", duration, "history_prune_threshold_s", "tasks that are over go after this"
             ),
-            _setting("history_max_per_job_threshold", int, "history_max_per_job", "… or when a job has more"),
+            _setting("history_max_per_job_threshold", whole, "history_max_per_job", "… or when a job has more"),
             _setting("history_min_retention_threshold", duration, "history_min_retention_s", "… but not before this"),
         ),
         "preemption": (
@@ -256,7 +220,7 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             ),
             _setting(
                 "preemption_reservation_max_batch_size",
-                int,
+                whole,
                 "preemption_reservation_max_batch_size",
                 "for so many tasks of one group at a time",
             ),
@@ -268,7 +232,7 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
         "job updates": (
             _setting(
                 "job_update_history_per_job_threshold",
-                int,
+                whole,
                 "job_update_history_per_job",
                 "so many that are over, a job",
             ),
@@ -302,15 +266,15 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             _setting("sla_aware_kill_retry_max_delay", duration, "sla_aware_kill_retry_max_delay_s", "… up to this"),
         ),
         "what jobs may do": (
-            _setting("max_tasks_per_job", int, "max_tasks_per_job", "instances of a job"),
+            _setting("max_tasks_per_job", whole, "max_tasks_per_job", "instances of a job"),
             _setting(
                 "max_update_instance_failures",
-                int,
+                whole,
                 "max_update_instance_failures",
                 "failures of tasks that an update may allow: of one instance, times its instances",
             ),
             _setting("allowed_job_environments", str, "allowed_job_environments", "a regular expression"),
-            _setting("allowed_container_types", _set_of_words, "allowed_container_types", "MESOS, DOCKER"),
+            _setting("allowed_container_types", set_of_words, "allowed_container_types", "MESOS, DOCKER"),
             _setting("allow_docker_parameters", truth, "allow_docker_parameters", "options of docker run"),
             _setting(
                 "require_docker_use_executor", truth, "require_docker_use_executor", "Docker jobs need an executor"
@@ -341,7 +305,7 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             _setting("sla_aware_kill_non_prod", truth, "sla_aware_kill_non_prod", "SLA policies hold for all tiers"),
             _setting(
                 "min_required_instances_for_sla_check",
-                int,
+                whole,
                 "min_required_instances_for_sla_check",
                 "of jobs with fewer instances, a policy of percentage or count keeps none",
             ),
@@ -351,7 +315,7 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             _setting("sla_coordinator_timeout", duration, "sla_coordinator_timeout_s", "then it has said no"),
             _setting(
                 "max_parallel_coordinated_maintenance",
-                int,
+                whole,
                 "max_parallel_coordinated_maintenance",
                 "so many coordinators are asked at once",
             ),
@@ -360,17 +324,17 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
             ),
             _setting(
                 "sla_prod_metrics",
-                _set_of_words,
+                set_of_words,
                 "sla_prod_metrics",
                 "of production services: JOB_UPTIMES, MEDIANS, PLATFORM_UPTIME",
             ),
-            _setting("sla_non_prod_metrics", _set_of_words, "sla_non_prod_metrics", "… and of all other services"),
+            _setting("sla_non_prod_metrics", set_of_words, "sla_non_prod_metrics", "… and of all other services"),
         ),
         "executors": (
             Flag("thermos_executor_path", str, None, "where agents fetch the executor from, or where it lies on them"),
             Flag("thermos_executor_flags", str, "", "flags for it"),
             Flag("thermos_executor_resources", words, (), "more that is fetched into the sandbox"),
-            Flag("thermos_executor_cpu", float, 0.05, "CPUs that each executor is given; Aurora's was 0.25"),
+            Flag("thermos_executor_cpu", number, 0.05, "CPUs that each executor is given; Aurora's was 0.25"),
             Flag("thermos_executor_ram", megabytes, 64, "memory that each executor is given; Aurora's was 128MB"),
             Flag("thermos_home_in_sandbox", truth, False, "HOME is the sandbox"),
             Flag("custom_executor_config", str, None, "a file that describes other executors"),
@@ -385,3 +349,53 @@ FLAGS: Final[MappingProxyType[str, tuple[Flag, ...]]] = MappingProxyType(
         ),
     }
 )
+
+#: What is done again and again; less would keep the machine busy with that alone.
+_AGAIN: Final = (0.1, LONGEST_S)
+_SOME: Final = (1, 10**9)
+#: Flag → from, to: beyond, its number (seconds, megabytes) would be nonsense. Durations not named are 0 or more.
+RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    {
+        "http_port": (0, 65535),
+        "max_saved_backups": _SOME,
+        "backup_interval": _AGAIN,
+        "zk_session_timeout": (0.1, 86400),
+        "framework_failover_timeout": (1, LONGEST_S),  # 0: Mesos would kill all tasks as soon as nobody leads
+        "max_registration_delay": (1, LONGEST_S),
+        "initial_schedule_penalty": (0.001, LONGEST_S),
+        "max_schedule_penalty": (0.001, LONGEST_S),
+        "max_schedule_attempts_per_sec": (0.01, 10**9),
+        "max_tasks_per_schedule_attempt": _SOME,
+        "transient_task_state_timeout": _AGAIN,
+        "initial_task_kill_retry_interval": _AGAIN,
+        "reconciliation_explicit_interval": _AGAIN,
+        "reconciliation_explicit_batch_size": _SOME,
+        "reconciliation_implicit_interval": _AGAIN,
+        "history_max_per_job_threshold": (0, 10**9),
+        "preemption_slot_search_interval": _AGAIN,
+        "preemption_reservation_max_batch_size": _SOME,
+        "job_update_history_per_job_threshold": (0, 10**9),
+        "job_update_history_pruning_interval": _AGAIN,
+        "sla_aware_kill_retry_min_delay": _AGAIN,
+        "sla_aware_kill_retry_max_delay": _AGAIN,
+        "max_tasks_per_job": _SOME,
+        "max_update_instance_failures": _SOME,
+        "host_maintenance_polling_interval": _AGAIN,
+        "min_required_instances_for_sla_check": (0, 10**9),
+        "sla_coordinator_timeout": _AGAIN,
+        "max_parallel_coordinated_maintenance": (1, 1000),
+        "sla_stat_refresh_interval": _AGAIN,
+        "thermos_executor_cpu": (0, 10**6),
+        "thermos_executor_ram": (0, 10**9),
+    }
+)
+
+
+def default_of(name: str) -> Any:
+    """The default of the flag *name*."""
+    return next(flag.default for flags in FLAGS.values() for flag in flags if flag.name == name)
+
+
+def range_of(flag: Flag) -> tuple[float, float] | None:
+    """The smallest and the largest number that it takes; None: it takes no number."""
+    return RANGES.get(flag.name, (0, LONGEST_S) if flag.read is duration else None)

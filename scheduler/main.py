@@ -9,8 +9,11 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
-from scheduler.options import Options, OptionsInvalid, add_flags, options_of
+from scheduler.command_line import Parser, add_flags, read_command_line
+from scheduler.flags import default_of
+from scheduler.options import Options, OptionsInvalid, options_of
 from thermos.errors import ExitCode, ThermosError
 
 DESCRIPTION = """The lean scheduler: takes jobs from the aurora client, places their tasks on Mesos, restarts and
@@ -28,7 +31,7 @@ EXAMPLE = """examples:
 
 exit codes:
     0  it was asked to end
-    2  the command line is wrong
+    2  the command line is wrong: there is no such flag or command; all that is wrong is said
     3  the configuration cannot be used; all that is wrong with it is said
   101  a fault of ours, or of the store
   103  another scheduler leads now
@@ -37,9 +40,13 @@ exit codes:
 """
 
 
+#: What can be done instead of running.
+COMMANDS: Final = ("import", "restore", "forget-framework")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="aurora-scheduler",
         description=DESCRIPTION,
         epilog=EXAMPLE,
@@ -67,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv* (default: the process's own); gives the exit code."""
-    args = build_parser().parse_args(argv)
+    args = read_command_line(build_parser(), sys.argv[1:] if argv is None else argv, COMMANDS)
     if args.version:
         from thermos import __version__
 
@@ -83,14 +90,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is not None:
             from scheduler import moving
 
+            if args.unknown:
+                raise OptionsInvalid(args.unknown, ExitCode.USAGE)
+            args.store = args.store or default_of("store")
             verbs = {"import": moving.bring_in, "restore": moving.restore, "forget-framework": moving.forget_framework}
             return verbs[args.command](args)
         if args.local:
             return _run_local(args)
         return _run(options_of(args, socket.getfqdn()))
-    except OptionsInvalid as error:
-        print(f"aurora-scheduler: {error}", file=sys.stderr)
-        return 3
     except ThermosError as error:
         print(f"aurora-scheduler: {error}", file=sys.stderr)
         return error.exit_code
@@ -104,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: Options, began: Callable[[str], None] = lambda url: None) -> int:
     from scheduler.service import Service
 
+    for words in options.ignored:
+        logging.getLogger(__name__).warning("%s", words)
     service = Service(options, began)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: service.stop(f"signal {signal.Signals(number).name}"))
@@ -115,6 +124,7 @@ def _run_local(args: argparse.Namespace) -> int:
     from scheduler.local import program
     from scheduler.local.server import start_local
 
+    options_of(args, socket.getfqdn())  # what is wrong is said before anything is begun
     directory = Path(args.local_dir or "aurora-local").absolute()
     directory.mkdir(parents=True, exist_ok=True)
     mesos = start_local(directory / "mesos")

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from scheduler.flags import FLAGS, Flag, duration, megabytes, truth, words
+from scheduler.flag_values import duration, megabytes, number, shown_duration, truth, whole, words
+from scheduler.flags import FLAGS, RANGES, Flag
 from scheduler.main import DESCRIPTION, EXAMPLE
+from scheduler.retired_flags import RETIRED, Retired
 from scheduler.states import MOVES, TERMINAL, ScheduleStatus
 from thermos import generated
 
@@ -25,12 +27,16 @@ Every flag can be written `--cluster-name west`, or as Aurora's were, `-cluster_
 `30secs`, `1hrs`, `2days` or `250ms`, or short: `5m`, `30s`, `1h`. What the scheduler is, and how to run it, is told
 in [the scheduler](../scheduler.md).
 """
+_RETIRED: Final = """\
+An old command line goes on to work: what makes no difference is taken, and said once in the log. What would not be done
+is refused, all at once (exit code 3), with what to do instead.
+"""
 _SUCCESSORS: Final = """\
 Those of Aurora. A task that is over has a successor where its job wants one: another task, with an id of its own, whose
 `ancestorId` names the former. What a move entails is told in [the scheduler](../scheduler.md).
 """
-_KINDS: Final = {duration: "duration", megabytes: "size", truth: "true or false", words: "words", int: "number",
-                 float: "number", str: "text"}  # fmt: skip
+_KINDS: Final = {duration: "duration", megabytes: "size", truth: "true or false", words: "words", whole: "number",
+                 number: "number", str: "text"}  # fmt: skip
 
 
 def _default(flag: Flag) -> str:
@@ -42,15 +48,8 @@ def _default(flag: Flag) -> str:
     if isinstance(value, (tuple, frozenset)):
         return f"`{','.join(sorted(map(str, value)))}`"
     if flag.read is duration:
-        return f"`{_shown_duration(float(value))}`"
+        return f"`{shown_duration(float(value))}`"
     return f"`{value}MB`" if flag.read is megabytes else f"`{value}`".replace("|", "\\|")
-
-
-def _shown_duration(seconds: float) -> str:
-    for size_s, unit in ((86400, "days"), (3600, "hrs"), (60, "mins"), (1, "secs")):
-        if seconds >= size_s and seconds % size_s == 0:
-            return f"{seconds / size_s:g}{unit}"
-    return f"{seconds * 1000:g}ms"
 
 
 def command() -> str:
@@ -61,13 +60,34 @@ def command() -> str:
     ]
     for area, flags in FLAGS.items():
         rows = [
-            f"| `--{flag.name.replace('_', '-')}` | {_KINDS.get(flag.read, 'words')} | {_default(flag)} "
-            f"| {flag.doc.replace('|', chr(92) + '|')} |"
+            f"| `--{flag.name.replace('_', '-')}` | {_kind(flag)} | {_default(flag)} | {_cell(flag.doc)} |"
             for flag in flags
         ]
         parts.append("\n".join([f"## {area[0].upper()}{area[1:]}\n", "| flag | value | default | meaning |",
                                 "| --- | --- | --- | --- |", *rows]) + "\n")  # fmt: skip
+    rows = [f"| `-{name}` | {_taken(one)} | {_cell(one.instead or one.why)} |" for name, one in sorted(RETIRED.items())]
+    parts.append("\n".join(["## Flags of Aurora without a use here\n", _RETIRED, "| flag | taken | why |",
+                            "| --- | --- | --- |", *rows]) + "\n")  # fmt: skip
     return "\n".join(parts)
+
+
+def _taken(one: Retired) -> str:
+    if one.values is None:
+        return "with any value"
+    return " or ".join(f"`{value}`" for value in one.values) or "never"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", chr(92) + "|")
+
+
+def _kind(flag: Flag) -> str:
+    kind = _KINDS.get(flag.read, "words")
+    if flag.name not in RANGES:
+        return kind
+    least, most = RANGES[flag.name]
+    shown = shown_duration if flag.read is duration else lambda bound: f"{bound:g}"
+    return f"{kind}, {shown(least)} or more" if most >= 10**6 else f"{kind}, {shown(least)} to {shown(most)}"
 
 
 def states() -> str:

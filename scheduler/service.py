@@ -18,14 +18,13 @@ from typing import Final, TypeVar
 from scheduler.api.app import create_app
 from scheduler.api.backend import Leader, View
 from scheduler.api.options import ApiOptions
-from scheduler.api.security import read_shiro
 from scheduler.api.server import Server
 from scheduler.core.commands import Answer, Command, refused
 from scheduler.core.engine import Engine
 from scheduler.core.events import Accept, Elected, Event, Launch, Update
 from scheduler.core.offers import OfferBook
 from scheduler.core.state import State
-from scheduler.framework import credential_of, framework_info
+from scheduler.framework import framework_info
 from scheduler.mesos.connection import Credential, MasterConnection
 from scheduler.mesos.election import Election, ElectionEvent, Endpoint, Failed, Lost, digest_auth
 from scheduler.mesos.finder import finder_of
@@ -144,7 +143,6 @@ class Service:
     def run(self) -> int:
         """Serve, wait to lead, lead; gives the exit code when that is over."""
         options = self.options
-        credential_of(options)  # a file that cannot be used is said before anything is begun
         api = self._api_options()
         store = self._store = open_store(options["store"], options["backup_dir"])
         with contextlib.ExitStack() as stack:
@@ -270,7 +268,7 @@ class Service:
 
     def _connect(self, framework_id: str | None, tell: Callable[[Event], None]) -> Mesos:
         options = self.options
-        credential = credential_of(options)
+        credential = options.credential
         ca = options["mesos_tls_ca"]
         return MasterConnection(
             finder_of(options["mesos_master_address"], by_hostname=ca is not None),
@@ -289,11 +287,10 @@ class Service:
 
     def _api_options(self) -> ApiOptions:
         options = self.options
-        path = options["shiro_ini_path"]
         return ApiOptions(
             cluster_name=options.settings.cluster_name,
             stats_url_prefix=options["stats_url_prefix"],
-            security=read_shiro(path) if path is not None else None,
+            security=options.security,
             is_auth_required_for_reads=options["require_auth_for_reads"],
             pages=Site(options["task_page_url"]),
         )

@@ -79,7 +79,7 @@ def parse_webhook_config(text: str) -> WebhookConfig:
     """The configuration that *text* is. Raises WebhookInvalid with all problems."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WebhookInvalid([f"it is no JSON: {error}"]) from None
     if not isinstance(data, dict):
         raise WebhookInvalid([f"it should be an object with {', '.join(_FIELDS)}"])

@@ -37,6 +37,10 @@ class SecurityError(ThermosError):
 
     exit_code = ExitCode.DAMAGED  # 3, as for every configuration that cannot be used
 
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"{source}: " + "\n  ".join(problems))
+
 
 class Permission(NamedTuple):
     """What may be done: a set of names for each part, ``*`` among them for all."""
@@ -88,8 +92,8 @@ def read_shiro(path: str) -> Security:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SecurityError(f"{path}: {error}") from None
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a path that none can be
+        raise SecurityError(path, [f"cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
     return parsed(text, path)
 
 
@@ -122,7 +126,7 @@ def parsed(text: str, source: str) -> Security:
     if not users and not problems:
         problems.append("it names no users")
     if problems:
-        raise SecurityError(f"{source}: " + "\n  ".join(problems))
+        raise SecurityError(source, problems)
     return Security(list(users.values()), roles)
 
 

@@ -16,7 +16,7 @@ from thermos.errors import ExitCode, ThermosError
 class TlsError(ThermosError):
     """The certificate or its key cannot be used."""
 
-    exit_code = ExitCode.USAGE
+    exit_code = ExitCode.DAMAGED  # 3, as every configuration that cannot be used
 
 
 def context_of(certificate: str, key: str) -> ssl.SSLContext:
@@ -34,9 +34,26 @@ def context_of(certificate: str, key: str) -> ssl.SSLContext:
         # An empty password: a key that has one is refused, and nobody is asked at a terminal.
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
-        words = "this is no certificate with its key, both PEM, the key without a password"
-        raise TlsError(f"{certificate}, {key}: {words} ({error.reason or error})") from None
+        raise TlsError(_why(certificate, key, error)) from None
     return context
+
+
+def _why(certificate: str, key: str, error: ssl.SSLError) -> str:
+    """What is wrong with the two, in words; OpenSSL does not say which of them it is about."""
+    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        return f"{key} is not the key of the certificate {certificate}"
+    if not is_certificate(certificate):
+        return f"{certificate} is no certificate as PEM"
+    return f"{key} is no key as PEM without a password ({error.reason or error})"
+
+
+def is_certificate(path: str) -> bool:
+    """Whether a file that can be read holds a certificate as PEM."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
+    except ssl.SSLError:
+        return False
+    return True
 
 
 def wrapping(context: ssl.SSLContext) -> Callable[[socket], socket]:

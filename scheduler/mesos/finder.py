@@ -10,7 +10,7 @@ import json
 import queue
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 from kazoo.client import KazooState
@@ -72,7 +72,7 @@ def parse_masters(text: str) -> ZooKeeperMasters | tuple[Address, ...]:
         rest = text.removeprefix("zk://")
         servers, _, path = rest.partition("/")
         credential, _, hosts = servers.rpartition("@")
-        if not hosts or any(not host for host in hosts.split(",")):
+        if not hosts or wrong_servers(hosts.split(",")):
             raise MasterAddressError(
                 f"{_hidden(text)!r} names no ZooKeeper: it should be like zk://zk1:2181,zk2:2181/mesos"
             )
@@ -89,6 +89,19 @@ def parse_masters(text: str) -> ZooKeeperMasters | tuple[Address, ...]:
     if not addresses:
         raise MasterAddressError("there is no address of a master: it should be like master1.example.org:5050")
     return addresses
+
+
+def wrong_servers(servers: Iterable[str]) -> tuple[str, ...]:
+    """Those that are no address of a ZooKeeper server: ``host``, ``host:port`` or ``[::1]:port``."""
+    return tuple(server for server in servers if _is_wrong(server))
+
+
+def _is_wrong(server: str) -> bool:
+    try:
+        parse_address(server.strip())
+    except MasterAddressError:
+        return True
+    return False
 
 
 def _hidden(text: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from scheduler.core.settings import Settings
-from scheduler.flags import FLAGS, duration, megabytes, pairs, truth
+from scheduler.flag_values import duration, megabytes, pairs, truth
+from scheduler.flags import FLAGS
 from scheduler.main import build_parser, main
 from scheduler.options import Options, OptionsInvalid, options_of
 

@@ -314,8 +314,8 @@ def test_certificates_that_are_none(tmp_path: Path, pair: Pair) -> None:
     for files, words in (
         ((str(tmp_path / "none"), pair.key), "none: No such file"),
         ((pair.certificate, str(tmp_path / "none")), "none: No such file"),
-        ((str(garbage), pair.key), "is no certificate with its key"),
-        ((pair.certificate, str(locked)), "is no certificate with its key"),
+        ((str(garbage), pair.key), "garbage.pem is no certificate as PEM"),
+        ((pair.certificate, str(locked)), "locked.pem is no key as PEM without a password"),
     ):
         with pytest.raises(TlsError, match=words):
             Server(app, "127.0.0.1", 0, files).start()
