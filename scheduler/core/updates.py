@@ -300,8 +300,11 @@ _ENDED_BY_US: Final = frozenset({_S.KILLING, _S.RESTARTING, _S.DRAINING, _S.PREE
 
 def is_failure(task: Task) -> bool:
     """Whether the task, which is over, speaks against its configuration: it ended of itself or was lost, and was not
-    moved, preempted or killed by the scheduler."""
-    return task.status in TERMINAL and not any(event.status in _ENDED_BY_US for event in task.events)
+    moved, preempted or killed by the scheduler. Nor does one speak against it that Mesos knew nothing of (its launch
+    was lost with the scheduler that decided it) or whose agent could not be reached."""
+    if task.status not in TERMINAL or any(event.status in _ENDED_BY_US for event in task.events):
+        return False
+    return not (task.status is _S.LOST and len(task.events) > 1 and task.events[-2].status is _S.PARTITIONED)
 
 
 def fits_in_place(old: Config, new: Config) -> bool:

@@ -141,7 +141,7 @@ def test_one_that_is_aborted_stays_so(own: Cluster) -> None:
     own.api.ok("abortJobUpdate", key=update, message="enough")
     own.scheduler.kill()
     own.scheduler.start()
-    assert states(own, update)[-1] == "ABORTED"
+    until_state(own, update, "ABORTED")  # once what was taken is back
     refused = own.api.call("resumeJobUpdate", key=update, message=None)
     assert refused.response_code is ResponseCode.INVALID_REQUEST
     end(own, key)

@@ -52,6 +52,29 @@ def test_it_rolls_back_to_exactly_what_was() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("what, ran", [("UNKNOWN", False), ("UNREACHABLE", True)])
+def test_a_lost_launch_and_a_lost_agent_are_no_fault_of_the_new_version(what: str, ran: bool) -> None:
+    """A scheduler that is killed between a decision and its call has launched nothing; it hears so when it is back."""
+    world = Updated()
+    world.run(instances=2)
+    update = world.start(instances=2, min_wait_in_instance_running_ms=5000)
+    world.end_killed()
+    (new,) = world.place()
+    if ran:
+        world.healthy(new)
+    world.status(new, what)
+    world.pass_s(0.1)
+    assert world.state(update) == "ROLLING_FORWARD"
+    world = world.failover()
+    assert world.state(update) == "ROLLING_FORWARD"
+    for _ in range(3):
+        world.roll(update, 5)
+        world.pass_s(6)
+    assert world.state(update) == "ROLLED_FORWARD"
+    assert (0, "UPDATE_FAILED") not in world.events(update)
+    assert world.configs() == {0: 7, 1: 7}
+
+
 # -- how many at once --------------------------------------------------------------------------------------------------
 
 
