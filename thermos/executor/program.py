@@ -340,7 +340,11 @@ class Program:
             else:
                 self._handle(SandboxFailed(f"The sandbox cannot be made: {failure}."))
 
-        self._sandbox = Errand(self._loop, lambda: sandboxes.perform(plan, sandboxes.Host()), done)
+        def work() -> str:
+            say = Log(surroundings.sandbox).info  # the child's own: it has closed what was ours
+            return sandboxes.perform(plan, sandboxes.Host(say))
+
+        self._sandbox = Errand(self._loop, work, done)
 
     def _start_runner(self) -> None:
         assignment, options = self._assignment, self._options

@@ -104,13 +104,17 @@ class System(Protocol):
 
 
 class Host:
-    """This host."""
+    """This host. *say* hears of each command before it is run, as some never end."""
+
+    def __init__(self, say: Callable[[str], object] = lambda text: None) -> None:
+        self._say = say
 
     def run(self, argv: Sequence[str]) -> tuple[int, str]:
         """Run it; output is stdout and stderr together. It ends with us."""
         import subprocess  # in the child alone: the executor itself need not have it
 
         path = os.pathsep.join(filter(None, (os.environ.get("PATH"), _SYSTEM_PATH)))
+        self._say(f"running `{' '.join(argv)}`")
         try:
             done = subprocess.run(
                 list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
