@@ -33,6 +33,7 @@ exit codes:
     0  it was asked to end
     2  the command line is wrong: there is no such flag or command; all that is wrong is said
     3  the configuration cannot be used; all that is wrong with it is said
+   23  Mesos did not register this leader in time: one of the other schedulers may lead
   101  a fault of ours, or of the store
   103  another scheduler leads now
   108  the store was written by a newer version

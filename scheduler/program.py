@@ -35,6 +35,7 @@ from scheduler.core.events import (
     Suspended,
     Woke,
 )
+from scheduler.core.registration import Registration
 from scheduler.core.state import State
 from scheduler.memory import INTERVAL_S, settle_memory
 from scheduler.requests import ANSWER_S, Asked, Looking, Replacing, Request, answer_of, turn_away
@@ -88,6 +89,7 @@ class Program:
         ask: Callable[[AskCoordinator], None] = lambda question: None,
         wall: Callable[[], float] = time.time,
         mono: Callable[[], float] = time.monotonic,
+        max_registration_delay_s: float | None = None,
     ) -> None:
         self.engine = engine
         self._store = store
@@ -111,6 +113,7 @@ class Program:
         self._mesos: Mesos | None = None
         self._retry_disk_at_s: float | None = None
         self._leading_since_ms = int(wall() * 1000)
+        self._registration = Registration(max_registration_delay_s, mono())
         self.commits = 0
         self.commit_s = 0.0
         #: More figures, of whoever has them: name → number.
@@ -158,6 +161,8 @@ class Program:
                 ended = self._turn(self._take())
                 if ended is not None:
                     return ended
+                if self._registration.is_overdue(self.engine.is_registered, self._mono()):
+                    return Ended(ExitCode.TIMED_OUT, f"{self._registration.reason}: another one may lead")
                 if self._is_replaced:
                     return Ended(ExitCode.OK, "a backup was put in the place of the store; whoever leads next loads it")
         except Fenced as error:
@@ -189,7 +194,8 @@ class Program:
     def _take(self) -> list[Item]:
         """What waits; nothing if nothing came before it was time for something. Who wants to replace everything comes
         last."""
-        soon = [at_s for at_s in (self.engine.wake_at_s, self._retry_disk_at_s) if at_s is not None]
+        times = (self.engine.wake_at_s, self._retry_disk_at_s, self._registration.due_s)
+        soon = [at_s for at_s in times if at_s is not None]
         if self._is_unsure:
             soon.append(self._mono() + ASK_LEASE_S)
         wake_at_s = min(soon, default=None)

@@ -221,6 +221,8 @@ class Service:
             leads=self._election.leads if self._election is not None else lambda: True,
             moved=webhook.tell if webhook is not None else lambda transitions: None,
             ask=coordinators.ask,
+            # Alone, ending would help nobody: whoever is started again waits for Mesos just so.
+            max_registration_delay_s=self.options["max_registration_delay"] if self._election is not None else None,
         )
         self._program = program
         if not self._ends.empty():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,8 @@ from scheduler.api.backend import NotBegun, OutcomeUnknown, View
 from scheduler.core.changes import Change
 from scheduler.core.commands import AddInstances, Answer, CreateJob
 from scheduler.core.engine import Engine
-from scheduler.core.events import Decline
+from scheduler.core.events import Decline, Resumed, Subscribed
+from scheduler.core.registration import Registration
 from scheduler.program import Program
 from scheduler.requests import Asked, answer_of
 from scheduler.store.interface import Fenced, Misused, NoSpace, StoreError
@@ -218,3 +220,38 @@ def test_a_replacement_that_cannot_be_made_changes_nothing(make: Make) -> None:
 
 def test_figures_of_the_connection_are_shown(make: Make) -> None:
     assert make().program.look(lambda view: view.metrics["mesos_calls_lost"]) == 1
+
+
+def test_a_leader_is_to_be_registered_in_time() -> None:
+    registration = Registration(60, 100)
+    assert not registration.is_overdue(False, 159.9)
+    assert registration.is_overdue(False, 160)
+    assert not registration.is_overdue(True, 160)
+    assert not registration.is_overdue(False, 1000), "it was registered: a connection that broke is made again"
+    assert registration.due_s is None
+    assert not Registration(None, 100).is_overdue(False, 1e9), "nobody else could lead"
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_leader_who_is_not_registered_in_time_ends(tmp_path: Path, is_known: bool) -> None:
+    clock = [0.0]
+    engine = Engine(SETTINGS, lambda: "id", lambda: 0.5)
+    with contextlib.closing(SqliteStore(str(tmp_path / "store.db"))) as store:
+        store.lead()
+        program = Program(
+            engine, store, lambda framework_id, tell: SilentMesos(), lambda launch: (Decline((), 5.0), ()),
+            mono=lambda: clock[0], max_registration_delay_s=60,
+        )  # fmt: skip
+        if is_known:
+            program.tell(Subscribed("framework", None, "master"))
+        with ThreadPoolExecutor(1) as threads:
+            ends = threads.submit(program.run)
+            assert program.look(lambda view: bool(view.metrics["framework_registered"])) is is_known
+            clock[0] = 60.0
+            program.tell(Resumed())
+            if is_known:
+                assert program.look(lambda view: bool(view.metrics["framework_registered"]))
+                program.tell(Ended(ExitCode.OK, "asked"))
+            ended = ends.result(SOON_S)
+    assert ended.code == (ExitCode.OK if is_known else ExitCode.TIMED_OUT)
+    assert is_known or "-max_registration_delay" in ended.reason

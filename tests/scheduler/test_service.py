@@ -79,6 +79,12 @@ def test_a_local_directory_that_cannot_be_one(tmp_path: Path, capsys: pytest.Cap
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_leader_whom_mesos_does_not_know_in_time_lets_another_one_lead(make: Make) -> None:
+    with zookeeper() as server:
+        words = ("--http-port", "0", "--zk-endpoints", server.hosts, "--max-registration-delay", "1s")
+        assert make(*words).run() == ExitCode.TIMED_OUT
+
+
 def test_an_election_that_fails_ends_it_as_a_fault_of_ours(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def look(election: Election) -> None:
         raise ZeroDivisionError("a fault")
