@@ -52,17 +52,18 @@ class Task:
 
     @property
     def states(self) -> list[str]:
-        """Without what is said twice in a row: Mesos delivers at least once; and without what the master makes up when
-        it is asked about a task that is over, as by a second kill."""
-        statuses = self.framework.of(self.task_id)
+        """Each status once, however often Mesos delivers it; two that we made of one are two. Without what the master
+        makes up when it is asked about a task that is over, as by a second kill."""
         made_up = ("REASON_RECONCILIATION", "TASK_UNKNOWN")
-        told = [one["state"] for one in statuses if one.get("reason") not in made_up and one["state"] not in made_up]
-        return [state for index, state in enumerate(told) if not index or told[index - 1] != state]
+        told: dict[object, str] = {}
+        for number, one in enumerate(self.framework.of(self.task_id)):
+            if one.get("reason") not in made_up and one["state"] not in made_up:
+                told.setdefault(one.get("uuid", number), one["state"])
+        return list(told.values())
 
     def says_each_once(self) -> bool:
         """Mesos may deliver a status twice; we must not have made two of one."""
-        told = {(status["state"], status.get("uuid")) for status in self.framework.of(self.task_id) if "uuid" in status}
-        return len({state for state, _ in told}) == len(told)
+        return len(set(self.states)) == len(self.states)
 
     @property
     def sandbox(self) -> Path:
@@ -87,8 +88,9 @@ class Task:
         return False
 
     def is_gone(self) -> None:
-        """Neither a process of the task nor the executor is left."""
+        """Neither a process of the task nor the executor is left, and no state was told twice."""
         until(lambda: not with_words(self.word), "no process of the task is left")
         until(
             lambda: not [pid for pid in with_words("thermos.executor.main") if self._is_mine(pid)], "the executor ends"
         )
+        assert self.says_each_once(), self.framework.of(self.task_id)
