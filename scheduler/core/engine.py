@@ -116,7 +116,8 @@ class Engine:
         self._draft.now = now
         match event:
             case Woke():
-                self._wake()
+                if "disk" not in self.holds:
+                    self._wake()
             case Update(status):
                 self._update(status)
             case Offers(offers):
@@ -215,7 +216,10 @@ class Engine:
 
     @property
     def wake_at_s(self) -> float | None:
-        """When ``Woke`` is to be handled, in monotonic seconds; None: something else has to happen first."""
+        """When ``Woke`` is to be handled, in monotonic seconds; None: something else has to happen first. So it is
+        while there is no room: what is due could not be kept, would be taken back, and be due at once again."""
+        if "disk" in self.holds:
+            return None
         times = [self.deadlines.next_s, self.offers.next_expiry_s]
         if self.is_leading and not self.holds:
             times.append(self.scheduling.next_s)

@@ -1,15 +1,16 @@
 """A scheduler on a made-up cluster in virtual time, where everything goes wrong that can: by a seed, so once is always.
 
 Engine, changes and calls are the real ones, driven as :mod:`scheduler.program` does; the store is a second state that
-holds what was committed. What may happen: the scheduler dies before a commit, after it, between two calls; statuses
-come late, twice, in another order, or not at all; calls are lost; agents cannot be reached, die, come back; executors
-crash; clients create, kill, restart and grow jobs. After each step everything must hold that is promised.
+holds what was committed. What may happen: the scheduler dies before a commit, after it, between two calls; the store
+has no room; the master is away, for longer than anything may take; ZooKeeper is; statuses come late, twice, in another
+order, or not at all; calls are lost; agents cannot be reached, die, come back; executors crash; clients create, kill,
+restart and grow jobs. After each step everything must hold that is promised.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -34,6 +35,7 @@ from scheduler.core.commands import (
     StartCronJob,
     StartJobUpdate,
     StartMaintenance,
+    refused,
 )
 from scheduler.core.decision import Decision
 from scheduler.core.elapsed import by_the_clock
@@ -43,12 +45,18 @@ from scheduler.core.events import (
     Acknowledge,
     AskCoordinator,
     Disconnected,
+    DiskFull,
+    DiskHasRoom,
     Elected,
+    Event,
     Kill,
     Launch,
     MesosEvent,
     Now,
     Reconcile,
+    Resumed,
+    Subscribed,
+    Suspended,
     Update,
     Woke,
 )
@@ -58,7 +66,7 @@ from scheduler.core.state import State
 from scheduler.core.update_queries import waits
 from scheduler.core.update_record import is_active, status_of
 from scheduler.core.update_run import Run
-from scheduler.local.model import AgentBack, AgentUnreachable, MaintenancePlanned
+from scheduler.local.model import AgentBack, AgentSpec, AgentUnreachable, MaintenancePlanned
 from scheduler.local.model import Settings as MasterSettings
 from scheduler.local.simulated import Life, Simulation, agents
 from scheduler.mesos.task_info import Room, task_info
@@ -117,6 +125,10 @@ _BEGIN_S: Final = 1_700_000_000.0
 #: After everything is well again: longer than every time-out and both rounds of reconciliation.
 _SETTLE_S: Final = 500.0
 _AGENTS: Final = 4
+#: What the last agent is for, besides these.
+_DEDICATED: Final = "dev/special"
+#: As :mod:`scheduler.program` has it.
+_RETRY_DISK_S: Final = 5.0
 
 
 class _Died(Exception):
@@ -138,7 +150,7 @@ class SimulatedCluster:
         self._is_well = False
         self.log: list[str] = []
         self.simulation = Simulation(
-            agents(_AGENTS, "cpus:6;mem:4096;disk:10000;ports:[31000-31010]", racks=2),
+            _machines(),
             lambda key, task: self._life(),
             settings=MasterSettings(heartbeat_interval_s=120.0),
             begin_s=_BEGIN_S,
@@ -146,6 +158,19 @@ class SimulatedCluster:
         self.durable = State()
         self._late: list[Update] = []
         self._unreachable: set[str] = set()
+        #: Who was launched, as whom.
+        self._launched: dict[str, tuple[JobKey, int]] = {}
+        self._launched_on: dict[str, list[str]] = {f"agent-{n}": [] for n in range(_AGENTS + 1)}
+        #: Tasks that had to be given up for lost, and may live: their agent was cut off, or Mesos did not say in time
+        #: what became of them.
+        self._given_up: set[str] = set()
+        #: Since when this scheduler hears Mesos without a break; None: it does not.
+        self._heard_since_s: float | None = None
+        #: When the master, or ZooKeeper, is back, the store has room, and is tried again; None: now.
+        self._back_at_s: float | None = None
+        self._resumed_at_s: float | None = None
+        self._room_at_s: float | None = None
+        self._retry_at_s: float | None = None
         #: Jobs as clients know them: wanted instances of services that nobody has killed.
         self.wanted: dict[JobKey, set[int]] = {}
         #: Cron jobs' runs that were durable last.
@@ -159,6 +184,10 @@ class SimulatedCluster:
         self._policy = wire.SlaPolicy(count_sla_policy=wire.CountSlaPolicy(1, 3))
         self._is_plain_drain = False
         self.drains: Counter[str] = Counter()
+        #: How often what was decided could not be kept, and what of it.
+        self.undone: Counter[str] = Counter()
+        if self._chance(0.05):
+            self._room_at_s = self.simulation.now_s + 20.0
         self._begin()
 
     def _chance(self, probability: float) -> bool:
@@ -191,8 +220,10 @@ class SimulatedCluster:
         for change in changes_of(self.durable):
             state.apply(change)
         self.engine = Engine(_SETTINGS, self._fresh, self._random.random, state)
+        self._retry_at_s = self._resumed_at_s = None
         self._decided([self.engine.handle(Elected(), self._now())])
-        self._subscribe()
+        if self._back_at_s is None:
+            self._subscribe()
 
     def _subscribe(self) -> None:
         info = {"name": "sim", "user": "root", "checkpoint": True, "failover_timeout": 1e6,
@@ -204,9 +235,13 @@ class SimulatedCluster:
     def _die(self, why: str) -> None:
         self.deaths += 1
         self.log.append(f"{self._at()} the scheduler dies {why}")
+        self._hang_up()
+        raise _Died
+
+    def _hang_up(self) -> None:
         self.simulation.disconnect()
         self._late.clear()
-        raise _Died
+        self._heard_since_s = None
 
     def _now(self) -> Now:
         return Now(round(self.simulation.now_s * 1000), self.simulation.now_s)
@@ -216,10 +251,14 @@ class SimulatedCluster:
 
     def _decided(self, decisions: list[Decision]) -> None:
         changes: list[Change] = [change for one in decisions for change in one.changes]
+        if changes and self._room_at_s is not None:
+            self._no_room(decisions)
+            return
         if changes and self._chance(0.01):
             self._die("before a commit")
         self._check_cron(changes)
         self._check_preempted(changes)
+        self._check_given_up(changes)
         going = self._let_go(changes)
         for change in changes:
             self.durable.apply(change)
@@ -236,12 +275,26 @@ class SimulatedCluster:
                     self.simulation.call(Accept((action.offers[0].offer_id,), tasks))
                     if self._chance(0.01):
                         self._die("after a launch")
+                elif self._heard_since_s is None:
+                    self.log.append(f"{self._at()} nobody hears: {type(action).__name__}")
                 elif isinstance(action, (Kill, Reconcile, Acknowledge)) and self._chance(0.1):
                     self.log.append(f"{self._at()} lost: {action}")
                 elif isinstance(action, AskCoordinator):
                     raise Broken(f"there is no coordinator: {action}")
                 else:
                     self.simulation.call(action)
+
+    def _no_room(self, decisions: list[Decision]) -> None:
+        """What was decided cannot be kept."""
+        kinds = Counter(type(action).__name__ for one in decisions for action in one.actions)
+        self.undone.update(kinds)
+        self.log.append(f"{self._at()} no room: undone are {dict(kinds)}")
+        self._retry_at_s = self.simulation.now_s + _RETRY_DISK_S
+        self.engine.handle(DiskFull(), self._now())
+        undone = self.engine.undo(self._now())
+        if undone.changes:
+            raise Broken(f"what is done for want of room needs room: {undone.changes}")
+        self._decided([undone])
 
     def command(self, command: Command) -> Answer | None:
         """A client asks; None: the scheduler died over it, and nobody knows whether it was done."""
@@ -251,9 +304,13 @@ class SimulatedCluster:
         except _Died:
             self._begin()
             return None
+        if decision.changes and self._room_at_s is not None:
+            return refused("no room", code=ResponseCode.ERROR_TRANSIENT)
         return answer
 
-    def _handle(self, event: MesosEvent | Woke) -> None:
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Subscribed):
+            self._heard_since_s = self.simulation.now_s
         try:
             self._decided([self.engine.handle(event, self._now())])
         except _Died:
@@ -290,9 +347,10 @@ class SimulatedCluster:
         """Let time go by."""
         end_s = self.simulation.now_s + seconds
         while True:
+            self._end_what_is_over()
             while self._hear():
                 pass
-            times = [self.engine.wake_at_s, self.simulation.next_s]
+            times = [self.engine.wake_at_s, self.simulation.next_s, self._retry_at_s, *self._ends()]
             at_s = min((one for one in times if one is not None), default=None)
             if at_s is None or at_s > end_s:
                 break
@@ -303,10 +361,34 @@ class SimulatedCluster:
                 self._handle(Woke())
         self.simulation.advance(end_s)
 
+    def _ends(self) -> tuple[float | None, ...]:
+        return self._back_at_s, self._resumed_at_s, self._room_at_s
+
+    def _end_what_is_over(self) -> None:
+        """Whoever was away for a while is back."""
+        now_s = self.simulation.now_s
+        back_s, resumed_s, room_s = (at_s is not None and at_s <= now_s for at_s in self._ends())
+        if room_s:
+            self._room_at_s = None
+            self.log.append(f"{self._at()} the store has room")
+        if self._retry_at_s is not None and self._retry_at_s <= now_s:
+            self._retry_at_s = None
+            self._handle(DiskHasRoom())
+        if resumed_s:
+            self._resumed_at_s = None
+            self._handle(Resumed())
+        if back_s:
+            self._back_at_s = None
+            self.log.append(f"{self._at()} the master is back")
+            self._subscribe()
+
     # -- what happens --------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """All of it. Raises Broken."""
+        while self._room_at_s is not None:
+            self.pass_s(_RETRY_DISK_S)
+            self._check()
         self.command(SetQuota("prod", Resources(8000, 100_000, 100_000), "root"))
         for _ in range(self._steps):
             self._random.choice(self._happenings)(self)
@@ -323,9 +405,9 @@ class SimulatedCluster:
         instances = self._random.randrange(1, 4)
         is_service = self._random.random() < 0.8
         more: dict[str, object] = {"is_service": is_service}
-        if self._random.random() < 0.4:
-            limit = wire.TaskConstraint(limit=wire.LimitConstraint(1))
-            more["constraints"] = (wire.Constraint("host", limit),)
+        more["constraints"] = self._random.choice(_CONSTRAINTS)
+        if key.role == "dev" and self._random.random() < 0.2:
+            more["constraints"] = (wire.Constraint("dedicated", _value(_DEDICATED)),)
         if key.role == "prod":
             more["tier"] = "preferred"
         had = {task.instance for task in self.durable.active_of(key)}
@@ -352,7 +434,7 @@ class SimulatedCluster:
         answer = self.command(KillTasks(key, instances, None, "ann"))
         self.log.append(f"{self._at()} kill {key} {instances}: {answer}")
         gone = set(instances or self.wanted[key])
-        if answer is None:
+        if answer is None or answer.code is not ResponseCode.OK:
             ending = {ScheduleStatus.KILLING, *TERMINAL}
             there = {task.instance for task in self.durable.active_of(key) if task.status not in ending}
             gone = {one for one in gone if one not in there}
@@ -470,9 +552,10 @@ class SimulatedCluster:
         self.log.append(f"{self._at()} update {job} by {size}: {answer}")
 
     def _cut_off(self) -> None:
-        agent = f"agent-{self._random.randrange(_AGENTS)}"
+        agent = f"agent-{self._random.randrange(_AGENTS + 1)}"
         if agent not in self._unreachable:
             self._unreachable.add(agent)
+            self._given_up.update(self._launched_on[agent])
             self.log.append(f"{self._at()} {agent} cannot be reached")
             if self._random.random() < 0.5:
                 self.simulation.happen(AgentUnreachable(agent))
@@ -498,14 +581,33 @@ class SimulatedCluster:
             self._begin()
 
     def _reconnect(self) -> None:
-        self.simulation.disconnect()
-        self._late.clear()
-        self._handle(Disconnected("the master is gone"))
-        self.pass_s(self._random.choice([0.0, 5.0]))
-        self._subscribe()
+        if self._back_at_s is None:
+            away_s = self._random.choice([0.0, 0.0, 5.0, 100.0])  # the last is longer than a task may be stuck
+            self.log.append(f"{self._at()} the master is away for {away_s} s")
+            self._back_at_s = self.simulation.now_s + away_s
+            self._hang_up()
+            self._handle(Disconnected("the master is gone"))
+
+    def _suspend(self) -> None:
+        if self._resumed_at_s is None:
+            self._resumed_at_s = self.simulation.now_s + self._random.choice([1.0, 20.0])
+            self.log.append(f"{self._at()} ZooKeeper is away")
+            self._handle(Suspended())
+
+    def _run_out_of_room(self) -> None:
+        self._room_at_s = self.simulation.now_s + self._random.choice([1.0, 10.0, 80.0])
+        self.log.append(f"{self._at()} the store has no room")
 
     def _heal(self) -> None:
         self._is_well = True
+        now_s = self.simulation.now_s
+        self._back_at_s, self._resumed_at_s, self._room_at_s = (
+            None if at_s is None else now_s for at_s in self._ends()
+        )
+        self._end_what_is_over()
+        if self._retry_at_s is not None:
+            self._retry_at_s = None
+            self._handle(DiskHasRoom())
         self.log.append(f"{self._at()} all is well")
         for agent in sorted(self._unreachable):
             self.simulation.happen(AgentBack(agent))
@@ -519,7 +621,8 @@ class SimulatedCluster:
     _happenings = (
         _fill, _fill, _schedule, _start_or_deschedule,
         _create, _create, _create, _kill, _restart, _add, _cut_off, _come_back, _come_back, _crash_executor,
-        _restart_scheduler, _reconnect, _drain, _end_maintenance, _plan, _update, _update, _update,
+        _restart_scheduler, _reconnect, _suspend, _run_out_of_room,
+        _drain, _end_maintenance, _plan, _update, _update, _update,
     )  # fmt: skip
 
     # -- what is promised ----------------------------------------------------------------------------------------------
@@ -563,8 +666,26 @@ class SimulatedCluster:
                 raise Broken(f"{victim.task_id} is preempted for {name}, which matters no more")
             self.preempted += 1
 
+    def _check_given_up(self, changes: list[Change]) -> None:
+        """A task is only held for stuck when Mesos could say for long enough what became of it."""
+        for change in changes:
+            if not isinstance(change, PutTask) or change.task.status is not ScheduleStatus.LOST:
+                continue
+            task = change.task
+            is_stuck = (task.events[-1].message or "").endswith("Mesos did not say what became of it")
+            if not is_stuck or task.task_id in self._given_up:
+                continue
+            self._given_up.add(task.task_id)
+            since_s, long_s = self._heard_since_s, _SETTINGS.transient_task_state_timeout_s
+            if since_s is None or self.simulation.now_s - since_s < long_s:
+                raise Broken(f"{task.task_id} is given up, and Mesos is heard since {since_s}")
+
     def _check_launch(self, launch: Launch) -> None:
+        if self._heard_since_s is None or self._resumed_at_s is not None or self._room_at_s is not None:
+            raise Broken(f"{[task.task_id for task in launch.tasks]} are launched in the wrong moment")
         for task in launch.tasks:
+            self._launched[task.task_id] = (task.job, task.instance)
+            self._launched_on[task.agent_id or ""].append(task.task_id)
             kept = self.durable.tasks.get(task.task_id)
             if kept is None or kept.status is not ScheduleStatus.ASSIGNED:
                 raise Broken(f"{task.task_id} is launched before that is durable")
@@ -592,8 +713,10 @@ class SimulatedCluster:
             if self._is_plain_drain or is_plain or "not waited for" in why:
                 continue
             self.drains["by policy"] += 1
-            active = self.durable.active_of(task.job)
-            before_ms = self._now().wall_ms - 3000
+            now_ms = self._now().wall_ms
+            # Those that came in the same moment came after it.
+            active = [one for one in self.durable.active_of(task.job) if one.created_at_ms < now_ms]
+            before_ms = now_ms - 3000
             runs = sum(one.status is ScheduleStatus.RUNNING and one.changed_at_ms < before_ms for one in active)
             if task.config.is_production and len(active) >= 2 and runs < required(self._policy, len(active)):
                 raise Broken(f"{task.task_id} was let go, and {runs} of {len(active)} run")
@@ -604,8 +727,9 @@ class SimulatedCluster:
 
     def _problems(self) -> Iterator[str]:
         state = self.durable
-        if changes_of(state) != changes_of(self.engine.state):
-            yield "what is durable is not what the engine knows"
+        for name in _KEPT:
+            if getattr(state, name) != getattr(self.engine.state, name):
+                yield f"what is durable is not what the engine knows: {name}"
         instances = Counter((task.job, task.instance) for task in state.tasks.values() if task.status in ACTIVE)
         for (job, instance), count in instances.items():
             if count > 1:
@@ -614,7 +738,7 @@ class SimulatedCluster:
             missing = wanted - {task.instance for task in state.active_of(job)}
             if missing:
                 yield f"{job} has lost the instances {sorted(missing)}"
-        yield from self._too_many_on_a_host(state)
+        yield from self._in_the_wrong_place(state)
         allowed = state.quotas.get("prod", Resources())
         used = quota.consumption(state, "prod").prod_shared
         if not used.fits(allowed):
@@ -651,30 +775,47 @@ class SimulatedCluster:
                     if task.instance in initial and task.config != initial[task.instance]:
                         yield f"{task.task_id} is not as it was before the update {update_id}, which went back"
 
-    def _too_many_on_a_host(self, state: State) -> Iterator[str]:
-        """Every job that limits its tasks per host allows one."""
-        hosts = Counter(
-            (task.job, task.host)
-            for task in state.with_status(ACTIVE)
-            if task.host is not None and any(one.limit is not None for one in task.config.constraints)
-        )
-        for (job, host), count in hosts.items():
-            if count > 1:
-                yield f"{job} has {count} tasks on {host}"
+    def _in_the_wrong_place(self, state: State) -> Iterator[str]:
+        """Constraints hold; on a host that is dedicated is only what asks for it."""
+        together: Counter[tuple[JobKey, str, str, int]] = Counter()
+        for task in state.with_status(ACTIVE):
+            if task.host is None:
+                continue
+            host = state.hosts[task.host]
+            constraints = {one.name: one.constraint for one in task.config.wire.constraints or ()}
+            if host.values("dedicated") and "dedicated" not in constraints:
+                yield f"{task.task_id} is on {task.host}, which is dedicated"
+            for name, constraint in constraints.items():
+                assert name is not None
+                assert constraint is not None
+                values = host.values(name)
+                if constraint.limit is not None:
+                    together.update((task.job, name, value, constraint.limit.limit or 0) for value in values)
+                elif constraint.value is not None:
+                    is_among = bool(values.intersection(constraint.value.values or ()))
+                    if is_among is bool(constraint.value.negated):
+                        yield f"{task.task_id} is on {task.host}, where {name} is {sorted(values)}"
+        for (job, name, value, limit), count in together.items():
+            if count > limit:
+                yield f"{job} has {count} tasks where {name} is {value}, and {limit} may be"
 
     def _doubles(self) -> Iterator[str]:
-        """Two that run of one instance: only where the scheduler had to give one of them up for lost."""
-        living: dict[tuple[JobKey, int], list[Task]] = defaultdict(list)
-        for _, task_id in self.simulation.living():
-            task = self.durable.tasks.get(task_id)
-            if task is not None and task.status in ACTIVE:
-                living[task.job, task.instance].append(task)
-        for (job, instance), tasks in living.items():
-            if len(tasks) > 1:
-                yield f"{job}/{instance} runs {len(tasks)} times, and all are thought to be alive"
+        """Two that live of one instance: only where the scheduler had to give one of them up for lost."""
+        living = Counter(
+            self._launched[task_id] for _, task_id in self.simulation.living() if task_id not in self._given_up
+        )
+        for (job, instance), count in living.items():
+            if count > 1:
+                yield f"{job}/{instance} runs {count} times"
 
     def _check_end(self) -> None:
-        """All is well, and was for long: what runs is what is wanted, no more and no less."""
+        """All is well, and was for long: what runs is what is wanted, no more, no less, and no offer is forgotten."""
+        while self._hear():
+            pass
+        offered = set(self.simulation.master.world.offers)
+        held = {offer.offer_id for offer in self.engine.offers}
+        if offered != held:
+            raise Broken(f"the master waits for a word on {offered - held}, and holds nothing of {held - offered}")
         running = Counter[tuple[JobKey, int]]()
         for agent_id, task_id in self.simulation.living():
             task = self.durable.tasks.get(task_id)
@@ -693,7 +834,7 @@ class SimulatedCluster:
                     raise Broken(f"{task.task_id} is {task.status.name} for good")
             missing = wanted - {instance for of, instance in running if of == job}
             if missing and not self._has_no_room(job):
-                raise Broken(f"{job} does not run the instances {sorted(missing)}")
+                raise Broken(f"{job} does not run the instances {sorted(missing)}: {self.engine.pending_reasons()}")
 
     def _waits(self, job: JobKey) -> list[tuple[int, str]]:
         return waits(self.durable, (job, self.durable.active_updates[job]), self._now().wall_ms)
@@ -702,11 +843,45 @@ class SimulatedCluster:
         """Whether all of its tasks that wait have a good reason."""
         reasons = self.engine.pending_reasons()
         waiting = [task for task in self.durable.active_of(job) if task.status is ScheduleStatus.PENDING]
-        return bool(waiting) and all(reasons[task.task_id].startswith(_NO_ROOM) for task in waiting)
+        return bool(waiting) and all(reasons[task.task_id].startswith(_no_room(task)) for task in waiting)
 
 
-#: Why a task may wait for good: the cluster is full, or each host has one of the job already.
-_NO_ROOM: Final = ("Insufficient", "Limit", "Host is reserved")
+#: Of a state, all that is kept; in which order does not matter.
+_KEPT: Final = (
+    "framework_id", "tasks", "cron_jobs", "cron_runs", "quotas", "hosts", "updates", "active_updates", "maintenance",
+)  # fmt: skip
+
+
+#: Why a task may wait for good: the cluster is full where it may be, or there is one of the job already.
+def _no_room(task: Task) -> tuple[str, ...]:
+    has_limit = any(one.name == "host" for one in task.config.constraints)
+    return ("Insufficient", "Limit", "Host is reserved", *(["Constraint not satisfied: rack"] if has_limit else []))
+
+
+def _value(*values: str, negated: bool = False) -> wire.TaskConstraint:
+    return wire.TaskConstraint(value=wire.ValueConstraint(negated, values))
+
+
+def _limit(limit: int) -> wire.TaskConstraint:
+    return wire.TaskConstraint(limit=wire.LimitConstraint(limit))
+
+
+#: What a job may ask of its hosts: mostly nothing.
+_CONSTRAINTS: Final[tuple[tuple[wire.Constraint, ...], ...]] = (
+    (), (), (), (),
+    (wire.Constraint("host", _limit(1)),),
+    (wire.Constraint("host", _limit(1)),),
+    (wire.Constraint("rack", _limit(2)),),
+    (wire.Constraint("rack", _value("rack-0")),),
+    (wire.Constraint("rack", _value("rack-0", negated=True)), wire.Constraint("host", _limit(1))),
+)  # fmt: skip
+
+
+def _machines() -> list[AgentSpec]:
+    """Some in two racks, and one that is dedicated."""
+    *ordinary, last = agents(_AGENTS + 1, "cpus:6;mem:4096;disk:10000;ports:[31000-31010]", racks=2)
+    dedicated = {"name": "dedicated", "type": "TEXT", "text": {"value": _DEDICATED}}
+    return [*ordinary, last._replace(attributes=(*last.attributes, dedicated))]
 
 
 def _heard(event: SchedulerEvent) -> MesosEvent | None:

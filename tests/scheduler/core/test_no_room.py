@@ -157,6 +157,22 @@ def lost(task: Task) -> Update:
     )  # fmt: skip
 
 
+def test_what_is_due_waits_for_room_and_is_not_tried_over_and_over() -> None:
+    world = World()
+    (task,) = world.run()
+    world.status(task, "FAILED")
+    assert world.statuses() == ["FAILED", "THROTTLED"]
+    world.now = Now(world.now.wall_ms + 60_000, world.now.mono_s + 60.0)
+    tried(world, Woke())
+    assert world.statuses() == ["FAILED", "THROTTLED"]
+    assert world.engine.wake_at_s is None
+    assert world.engine.handle(Woke(), world.now).changes == ()
+    world.engine.committed()
+    world.handle(DiskHasRoom())
+    world.pass_s(0.1)
+    assert world.statuses() == ["FAILED", "PENDING"]
+
+
 def test_while_mesos_is_away_nothing_is_asked_when_there_is_room() -> None:
     world = World()
     world.run()
