@@ -40,6 +40,10 @@ from tests.support.zookeeper import zookeeper
 MEMORY_BYTES: Final = 30e6
 CPU_SHARE: Final = 0.001
 BEGIN_S: Final = 0.5
+#: From LAUNCH to the user's process, where the executor is a pex that the host has unpacked.
+PEX_S: Final = 0.8
+#: Where ``packaging/build`` puts it.
+PEX: Final = Path(PROJECT) / "dist" / "thermos_executor.pex"
 END_S: Final = 0.05
 CHECK_S: Final = 10
 MINI: Final = (COMMAND[0], "-m", "tests.support.mini_executor")
@@ -270,6 +274,28 @@ def delays(bench: Bench) -> list[Row]:
     ]
 
 
+def packed(bench: Bench) -> list[Row]:
+    """The scheduler's accept to the user's process, with the executor as it is shipped, unpacked once before."""
+    if not PEX.exists():
+        bench.log(f"{PEX} is not there: packaging/build makes it")
+        return []
+    seconds = []
+    with lab() as (cluster, framework):
+        environ = {"PEX_ROOT": str(bench.fresh("pex"))}
+        for number in range(bench.pick(10, 3) + 1):
+            task_id = f"t{number}"
+            begun_s = time.time()
+            asked = fields(task_id, process("p", "echo $EPOCHREALTIME >began"))
+            framework.launch(task_id, **{**asked, "command": [str(PEX)], "environ": environ})
+            framework.wait_for(task_id, "TASK_FINISHED", LIMIT_S)
+            sandbox = _sandbox(cluster, task_id)
+            seconds.append(float((sandbox / "sandbox/began").read_text()) - begun_s)
+            _wait_gone(sandbox)
+    first_s, *warm = seconds
+    note = f"{best(warm)}; the first, which unpacks, {first_s:.1f} s"
+    return [Row("scheduler's accept to user's process, executor a pex", median(warm), "s", PEX_S, note=note)]
+
+
 def _wait_gone(sandbox: Path) -> None:
     deadline_s = time.monotonic() + LIMIT_S
     while with_marker(os.fsencode(sandbox)):
@@ -372,6 +398,6 @@ def at_once(bench: Bench) -> list[Row]:
 def measure(bench: Bench) -> list[Row]:
     """All of it. Raises RuntimeError, Skipped."""
     try:
-        return at_rest(bench) + delays(bench) + at_once(bench)
+        return at_rest(bench) + delays(bench) + packed(bench) + at_once(bench)
     except AssertionError as error:  # the tests' scheduler was not told what it waited for
         raise RuntimeError(str(error)) from error
