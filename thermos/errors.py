@@ -38,7 +38,11 @@ class ExitCode(IntEnum):
     )
     UNKNOWN_USER = 104, "The user to run as does not exist on this host."
     TERMINAL_TASK = 105, "The task is already over."
-    PERMISSION = 106, "The system refused: not root but another user was asked for, or a directory is not writable."
+    PERMISSION = (
+        106,
+        "The system refused: not root but another user was asked for, or a directory is not writable. For pages: or "
+        "one in which there may be tasks is not readable.",
+    )
     CORRUPT = 107, "The task's own checkpoint is damaged in its middle, so its runner will not go on from it."
     NEWER_FORMAT = 108, "The checkpoint was written by a newer version of this software."
     UNSUPPORTED_SYSTEM = 109, "This kernel is too old, or not Linux."
