@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from observer_static.history import UsagePoint
-from observer_static.pages import Bar, Chart, Lane, Reserved, Tick, Timeline
+from observer_static.parts import Bar, Chart, Lane, Reserved, Tick, Timeline
 from thermos.core.state import Run
 from thermos.states import ProcessState
 from thermos.words import duration, moment, size

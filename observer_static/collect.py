@@ -18,7 +18,8 @@ from observer_static.collect_task import by_importance, most_bytes, raw_page, re
 from observer_static.context import Context
 from observer_static.facts import TaskFacts
 from observer_static.options import Options
-from observer_static.pages import Health, Page, TaskPage, TaskRow
+from observer_static.pages import Page, TaskPage
+from observer_static.parts import Health, TaskRow
 from observer_static.reach import claim_of
 from observer_static.sizes import page_bytes
 from observer_static.tails import LogDir, open_logs

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from observer_static import layout, pages
+from observer_static import layout, pages, parts
 from observer_static.budget import SMALL_BYTES, Plan
 from observer_static.collect_process import (
     MAX_CMDLINE,
@@ -39,7 +39,7 @@ _FRAME_BYTES: Final = 3000
 #: Less of a command says nothing.
 _LEAST_CMDLINE: Final = 200
 
-AS_THEY_ARE: Final = pages.Notice(
+AS_THEY_ARE: Final = parts.Notice(
     level="info", text="Logs stand here as they were written: a secret in them can be read."
 )
 
@@ -106,9 +106,9 @@ def _with_less_cmdline(page: pages.ProcessPage, over: int) -> pages.ProcessPage:
     return replace(page, cmdline=page.cmdline[:kept] + "\n… (cut to save space)")
 
 
-def _rows(context: Context, plan: Plan, name: str, runs: Sequence[Run], room: int) -> tuple[pages.RunRow, ...]:
+def _rows(context: Context, plan: Plan, name: str, runs: Sequence[Run], room: int) -> tuple[parts.RunRow, ...]:
     """As many of *runs*, newest first, as fit into *room* bytes; one in any case."""
-    rows: list[pages.RunRow] = []
+    rows: list[parts.RunRow] = []
     for run in reversed(runs):
         row = run_row(context, plan, name, run, layout.process_page(name), len(rows) < _WITH_STDERR)
         taken = part_bytes(row) + 40
@@ -122,22 +122,22 @@ def _rows(context: Context, plan: Plan, name: str, runs: Sequence[Run], room: in
     return tuple(rows)
 
 
-def _notices(context: Context, view: ProcessView) -> tuple[pages.Notice, ...]:
+def _notices(context: Context, view: ProcessView) -> tuple[parts.Notice, ...]:
     found = []
     if fails_again(view, context.is_over):
         words = process_words(view, context.clock)
         text = f"It failed {view.failures} times: {words}."
-        found.append(pages.Notice(level="warning", text=shown(context.line(text), MAX_SENTENCE)))
+        found.append(parts.Notice(level="warning", text=shown(context.line(text), MAX_SENTENCE)))
     if context.facts.trouble is not None:
         text = f"Its definition cannot be read: {context.facts.trouble}."
-        found.append(pages.Notice(level="warning", text=shown(context.line(text), MAX_SENTENCE)))
+        found.append(parts.Notice(level="warning", text=shown(context.line(text), MAX_SENTENCE)))
     definition = context.definitions.get(view.name)
     if definition is not None and len(definition.cmdline) > MAX_CMDLINE:
-        found.append(pages.Notice(level="info", text="Its command is too long to be shown whole."))
+        found.append(parts.Notice(level="info", text="Its command is too long to be shown whole."))
     return tuple(found)
 
 
-def _logs(context: Context, name: str, run: Run, logs: LogDir | None, start: str, room: int) -> tuple[pages.Log, ...]:
+def _logs(context: Context, name: str, run: Run, logs: LogDir | None, start: str, room: int) -> tuple[parts.Log, ...]:
     """Both streams of a run in *room* bytes: what one of them leaves is for the other."""
     options = context.options.on_page(context.prefix + start)
     found = {}
@@ -161,7 +161,7 @@ def _log(
     stream: str,
     is_live: bool,
     room: int,
-) -> pages.Log:
+) -> parts.Log:
     """A stream's end, as much of it as fits into *room* bytes when it is rendered."""
     most = min(options.log_bytes, room)
     while most >= _LEAST_LOG_BYTES:
@@ -185,7 +185,7 @@ def log_page(
         stamp=context.stamp,
         index_href=context.index_href(start),
         task=context.task_link(start),
-        process=pages.Link(text=shown(name), href=process_href(context, plan, name, start)),
+        process=parts.Link(text=shown(name), href=process_href(context, plan, name, start)),
         run=run_row(context, plan, name, run, start),
         logs=(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from observer_static import layout, pages
+from observer_static import layout, parts
 from observer_static.budget import Plan
 from observer_static.charts import sane_time
 from observer_static.context import (
@@ -57,14 +57,14 @@ def fails_again(view: ProcessView, is_over: bool) -> bool:
     return not is_over and view.failures >= FAILS_AGAIN and view.stage not in (Stage.FAILED, Stage.FINISHED)
 
 
-def process_row(context: Context, plan: Plan, view: ProcessView, start: str) -> pages.ProcessRow:
+def process_row(context: Context, plan: Plan, view: ProcessView, start: str) -> parts.ProcessRow:
     """What the page at *start* says of a process in one line."""
     definition = context.definitions.get(view.name)
     history = context.history(view.name)
     run = history.last if history is not None else None
     after = context.after.get(view.name, ())
     traits = ("daemon", "ephemeral", "final")
-    return pages.ProcessRow(
+    return parts.ProcessRow(
         name=shown(view.name),
         href=process_href(context, plan, view.name, start),
         group=group_of(view.state),
@@ -98,10 +98,10 @@ def process_href(context: Context, plan: Plan, name: str, start: str) -> str | N
     return context.href(layout.process_page(name), start) if name in plan.processes else None
 
 
-def stream_link(context: Context, plan: Plan, name: str, run: Run | None, stream: str, start: str) -> pages.Link:
+def stream_link(context: Context, plan: Plan, name: str, run: Run | None, stream: str, start: str) -> parts.Link:
     """Where a run's stream can be read: on a page, else raw, else nowhere."""
     if run is None or run.state is ProcessState.WAITING:
-        return pages.Link(text=stream, href=None)
+        return parts.Link(text=stream, href=None)
     history = context.history(name)
     if history is not None and run is history.last:
         page = layout.process_page(name) if name in plan.processes else None
@@ -111,7 +111,7 @@ def stream_link(context: Context, plan: Plan, name: str, run: Run | None, stream
         href: str | None = ("" if page == start else context.href(page, start)) + f"#{stream}"
     else:
         href = raw_log_href(context, name, run.number, stream, start)
-    return pages.Link(text=stream, href=href)
+    return parts.Link(text=stream, href=href)
 
 
 def raw_log_href(context: Context, name: str, run: int, stream: str, start: str) -> str | None:
@@ -133,7 +133,7 @@ def raw_href(context: Context, path: str, start: str, is_directory: bool = False
     return links.absolute(path, is_directory)
 
 
-def run_row(context: Context, plan: Plan, name: str, run: Run, start: str, with_stderr: bool = False) -> pages.RunRow:
+def run_row(context: Context, plan: Plan, name: str, run: Run, start: str, with_stderr: bool = False) -> parts.RunRow:
     """One run in the list of a process's runs; *with_stderr*: and the last lines that it wrote there."""
     how = ending(run)
     if how is not None:
@@ -144,7 +144,7 @@ def run_row(context: Context, plan: Plan, name: str, run: Run, start: str, with_
         words = "its end is not recorded"
     else:
         words = "runs" if run.state is ProcessState.RUNNING else "is being started"
-    return pages.RunRow(
+    return parts.RunRow(
         number=run.number,
         state=run.state.name,
         words=shown(words, MAX_PHRASE),
@@ -158,12 +158,12 @@ def run_row(context: Context, plan: Plan, name: str, run: Run, start: str, with_
     )
 
 
-def certificate(found: DeathCertificate | None, with_stderr: bool = False) -> pages.Certificate | None:
+def certificate(found: DeathCertificate | None, with_stderr: bool = False) -> parts.Certificate | None:
     """How a run ended, as pages show it; None: nothing is recorded."""
     if found is None:
         return None
     tail = (found.stderr_tail or "")[-MAX_STDERR:] if with_stderr else ""
-    return pages.Certificate(
+    return parts.Certificate(
         signal=signal_name(found.signal) if found.signal is not None else None,
         is_core_dumped=found.core_dumped,
         is_oom_killed=found.oom_killed,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from observer_static import layout, pages
+from observer_static import layout, pages, parts
 from observer_static.budget import Plan, task_page_bytes
 from observer_static.charts import MAX_BARS, LaneRuns, timeline, usage_charts
 from observer_static.collect_process import fails_again, process_href, process_row, raw_href
@@ -66,12 +66,12 @@ def by_importance(context: Context) -> list[ProcessView]:
 # -- The row on the index ---------------------------------------------------------------------------------------------
 
 
-def row_of(context: Context, key: str | None, pages_kept: bool, start: str) -> pages.TaskRow:
+def row_of(context: Context, key: str | None, pages_kept: bool, start: str) -> parts.TaskRow:
     """One task on the index page at *start*."""
     facts = context.facts
     header = facts.state.header
     task_dir = layout.task_dir(key) if key is not None and pages_kept else None
-    return pages.TaskRow(
+    return parts.TaskRow(
         task_id=shown(facts.task_id),
         name=shown(_name(context)),
         role=shown((header.user if header is not None else None) or ""),
@@ -119,23 +119,23 @@ def _since_s(context: Context) -> float | None:
     return from_ms(statuses[-1].timestamp_ms) if statuses else None
 
 
-def _usage(context: Context) -> pages.Usage | None:
+def _usage(context: Context) -> parts.Usage | None:
     return usage_of(context.usage.task, context.usage.disk_bytes) if context.usage is not None else None
 
 
 # -- The page ---------------------------------------------------------------------------------------------------------
 
 
-def reserved_of(context: Context) -> pages.Reserved:
+def reserved_of(context: Context) -> parts.Reserved:
     """What the task may use."""
     resources = context.facts.task.resources if context.facts.task is not None else None
     if resources is None:
-        return pages.Reserved(cpu=None, ram_bytes=None, disk_bytes=None)
-    return pages.Reserved(cpu=finite(resources.cpu), ram_bytes=count(resources.ram), disk_bytes=count(resources.disk))
+        return parts.Reserved(cpu=None, ram_bytes=None, disk_bytes=None)
+    return parts.Reserved(cpu=finite(resources.cpu), ram_bytes=count(resources.ram), disk_bytes=count(resources.disk))
 
 
 def task_page(
-    context: Context, history: Sequence[UsagePoint], health: pages.Health | None, room: int
+    context: Context, history: Sequence[UsagePoint], health: parts.Health | None, room: int
 ) -> tuple[pages.TaskPage, int]:
     """The task's page in its share of *room* bytes, with links to all others, and what it takes.
 
@@ -210,7 +210,7 @@ def relinked(context: Context, plan: Plan, page: pages.TaskPage) -> pages.TaskPa
 
 
 def _task_page(
-    context: Context, plan: Plan, history: Sequence[UsagePoint], health: pages.Health | None
+    context: Context, plan: Plan, history: Sequence[UsagePoint], health: parts.Health | None
 ) -> pages.TaskPage:
     facts = context.facts
     header = facts.state.header
@@ -246,7 +246,7 @@ def _task_page(
         reserved=reserved,
         charts=usage_charts(history, reserved),
         history=tuple(
-            pages.StateChange(
+            parts.StateChange(
                 state=status.state.name,
                 at_s=clamped_time(status.timestamp_ms / 1000),
                 runner_pid=status.runner_pid,
@@ -263,7 +263,7 @@ def _task_page(
     )
 
 
-def _timeline(context: Context, plan: Plan, rows: Sequence[pages.ProcessRow], max_bars: int) -> pages.Timeline | None:
+def _timeline(context: Context, plan: Plan, rows: Sequence[parts.ProcessRow], max_bars: int) -> parts.Timeline | None:
     there = {row.name for row in rows}
     lanes = []
     for view in context.ordered:
@@ -285,11 +285,11 @@ def _headline(context: Context) -> str:
     return shown(context.line(text), MAX_SENTENCE)
 
 
-def _notices(context: Context) -> Iterator[pages.Notice]:
+def _notices(context: Context) -> Iterator[parts.Notice]:
     facts, state = context.facts, context.facts.state
 
-    def notice(level: str, text: str) -> pages.Notice:
-        return pages.Notice(level=level, text=shown(context.line(text), MAX_SENTENCE))
+    def notice(level: str, text: str) -> parts.Notice:
+        return parts.Notice(level=level, text=shown(context.line(text), MAX_SENTENCE))
 
     for finding in facts.findings[:MAX_FINDINGS]:
         yield notice("error", f"Not everything could be read. {finding}.")
@@ -321,7 +321,7 @@ def _notices(context: Context) -> Iterator[pages.Notice]:
         yield notice("error" if note.kind in _GRAVE else "warning", f"{who}{note.text}{when}")
 
 
-def _files(context: Context) -> Iterator[pages.Link]:
+def _files(context: Context) -> Iterator[parts.Link]:
     facts = context.facts
     header = facts.state.header
     where = paths.ACTIVE if facts.is_active else paths.FINISHED
@@ -333,7 +333,7 @@ def _files(context: Context) -> Iterator[pages.Link]:
         wanted.append((header.log_dir, True))
     for path, is_directory in wanted:
         href = raw_href(context, path, layout.INDEX, is_directory)
-        yield pages.Link(text=shown(path, MAX_SENTENCE), href=href)
+        yield parts.Link(text=shown(path, MAX_SENTENCE), href=href)
 
 
 # -- The definition ---------------------------------------------------------------------------------------------------

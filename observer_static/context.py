@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from observer_static import layout, pages
+from observer_static import layout, parts
 from observer_static.charts import LATEST_S, sane_time
 from observer_static.facts import TaskFacts
 from observer_static.options import Options
@@ -96,19 +96,19 @@ def port_href(host: str, number: int) -> str:
     return f"http://{host}:{number}"
 
 
-def ports_of(ports: Mapping[str, int] | None, host: str) -> tuple[pages.Port, ...]:
+def ports_of(ports: Mapping[str, int] | None, host: str) -> tuple[parts.Port, ...]:
     """A task's ports, by name."""
     return tuple(
-        pages.Port(name=shown(name), number=number, href=port_href(host, number))
+        parts.Port(name=shown(name), number=number, href=port_href(host, number))
         for name, number in sorted((ports or {}).items())[:MAX_PORTS]
     )
 
 
-def usage_of(usage: Measured | None, disk_bytes: int | None = None) -> pages.Usage | None:
+def usage_of(usage: Measured | None, disk_bytes: int | None = None) -> parts.Usage | None:
     """A measurement, as pages know it."""
     if usage is None:
         return None
-    return pages.Usage(
+    return parts.Usage(
         at_s=clamped_time(usage.at_s),
         cpu=finite(usage.cpu),
         ram_bytes=count(usage.ram_bytes),
@@ -204,10 +204,10 @@ class Context:
         return task_words(self.why, self.launched_at_s, self.clock)
 
     @cached_property
-    def stamp(self) -> pages.Stamp:
+    def stamp(self) -> parts.Stamp:
         """Who writes the pages."""
         options = self.options
-        return pages.Stamp(
+        return parts.Stamp(
             written_at_s=self.now_s, writer=options.writer, version=options.version, hostname=options.hostname
         )
 
@@ -219,6 +219,6 @@ class Context:
         """The host's index from the page at *start*."""
         return layout.relative(layout.INDEX, self.prefix + start) if self.options.index_href else None
 
-    def task_link(self, start: str) -> pages.Link:
+    def task_link(self, start: str) -> parts.Link:
         """The task from the page at *start*."""
-        return pages.Link(text=shown(self.facts.task_id), href=self.href(layout.INDEX, start))
+        return parts.Link(text=shown(self.facts.task_id), href=self.href(layout.INDEX, start))

@@ -14,7 +14,7 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from observer_static.pages import Chart, Link, Span, Tick
+from observer_static.parts import Chart, Link, Span, Tick
 
 #: What stands where something is not known: in a table, where words would not fit, with the word as its title.
 UNKNOWN: Final = Markup('<abbr class="u" title="unknown">–</abbr>')

@@ -11,8 +11,9 @@ from observer_static import layout
 from observer_static.options import Options
 from observer_static.output import Output
 from observer_static.pagedir import Made, PageDir, open_pages
-from observer_static.pages import IndexPage, Notice, Stamp, TaskRow
+from observer_static.pages import IndexPage
 from observer_static.paging import NEWEST
+from observer_static.parts import Notice, Stamp, TaskRow
 from observer_static.render import Renderer
 from observer_static.roster import Roster
 from observer_static.sources import Sources

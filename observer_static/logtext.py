@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from observer_static.pages import Span
+from observer_static.parts import Span
 from observer_static.sgr import CLASSES, MAX_CHARS, PLAIN, classes_of, dressed
 
 __all__ = [

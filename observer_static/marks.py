@@ -13,7 +13,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from observer_static.filters import UNKNOWN, badge, between, moment, percent, state_class, to
-from observer_static.pages import Bar, Chart, Entry, Port, ProcessRow, RunRow, TaskRow
+from observer_static.parts import Bar, Chart, Entry, Port, ProcessRow, RunRow, TaskRow
 
 _OVER: Final = frozenset({"SUCCESS", "FAILED", "KILLED", "LOST"})
 #: Groups of processes, what fails first, with the state whose colour and shape they bear.

@@ -1,6 +1,6 @@
 """Generated page of ``docs/reference/``: ``python -m observer_static.reference --write`` or ``--check``.
 
-What a template may show is written once, in the dataclasses of :mod:`observer_static.pages`.
+What a template may show is written once, in the dataclasses of :mod:`observer_static.pages` and ``parts``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, get_args
 
-from observer_static import pages
+from observer_static import pages, parts
 from thermos import generated
 
 #: Where the pages lie in a checkout.
@@ -63,8 +63,7 @@ def part(kind: Any) -> str:
 def what_pages_show() -> str:
     """The page on all fields."""
     kinds = get_args(pages.Page)
-    parts = [kind for kind in dataclasses_of(pages) if kind not in kinds and kind is not pages.File]
-    sections = ["## Pages\n", *map(part, kinds), "## Their parts\n", *map(part, parts)]
+    sections = ["## Pages\n", *map(part, kinds), "## Their parts\n", *map(part, dataclasses_of(parts))]
     return _HEAD + "\n\n".join(section.strip("\n") for section in sections) + "\n"
 
 

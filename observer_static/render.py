@@ -1,8 +1,8 @@
 """Pages as files: each a single file with its style, its script and its pictures inside.
 
-A template sees ``page``, which is a dataclass of :mod:`observer_static.pages`, the filters of ``filters.py`` and
-``marks.py``, and the constants below, and nothing else: an attribute that is no documented field raises
-``UndefinedError``. Everything is escaped.
+A template sees ``page``, a dataclass of :mod:`observer_static.pages` made of those of ``parts.py``, the filters
+of ``filters.py`` and ``marks.py``, and the constants below, and nothing else: an attribute that is no documented field
+raises ``UndefinedError``. Everything is escaped.
 
 There is one style and one script, and each page has those sections of them that it needs, since thousands of pages
 carry them. A page's policy (CSP) forbids all but its own style and script, known by their hashes; only a page that can
@@ -25,7 +25,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.runtime import LoopContext
 from markupsafe import Markup
 
-from observer_static import pages
+from observer_static import pages, parts
 from observer_static.filters import FILTERS, UNKNOWN
 from observer_static.marks import MARKS
 from observer_static.options import is_agent
@@ -178,7 +178,7 @@ def agents(page: Page) -> list[str]:
     return sorted({log.follow.agent for log in logs if log.follow is not None and follows(log)})
 
 
-def follows(log: pages.Log) -> bool:
+def follows(log: parts.Log) -> bool:
     """Whether the page may offer to follow *log*."""
     return log.follow is not None and is_agent(log.follow.agent)
 
@@ -188,7 +188,7 @@ class Renderer:
 
     def __init__(self, templates: str | None = None) -> None:
         directory = Path(templates) if templates is not None else DIRECTORY
-        self._environment = DocumentedEnvironment([pages], directory)
+        self._environment = DocumentedEnvironment([pages, parts], directory)
         css = (directory / "page.css").read_text("utf-8")
         js = (directory / "page.js").read_text("utf-8")
         self._assets = {

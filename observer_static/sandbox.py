@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from observer_static import layout
 from observer_static.logtext import visible_name
-from observer_static.pages import Entry
+from observer_static.parts import Entry
 from observer_static.reach import Claim, NotShown, Place, kind_of, open_place, parts_of
 
 MAX_ENTRIES: Final = 2000

@@ -22,8 +22,8 @@ from observer_static.indexes import Indexes
 from observer_static.options import Options
 from observer_static.output import Output
 from observer_static.pagedir import NotOurs
-from observer_static.pages import TaskRow
 from observer_static.paging import NEWEST
+from observer_static.parts import TaskRow
 from observer_static.roster import Roster
 from observer_static.sources import FINISHED_PAGES, Sources
 from observer_static.taskdir import TaskPages, changed_ns

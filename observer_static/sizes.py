@@ -12,7 +12,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, get_args
 
-from observer_static import pages
+from observer_static import pages, parts
 
 #: What every page has: style, script, frame.
 PAGE_BYTES: Final = 20_000
@@ -25,33 +25,33 @@ _MARKUP_BYTES: Final[dict[type, int]] = {
     pages.BrowsePage: 2500,
     pages.RawPage: 2500,
     pages.IndexPage: 3500,
-    pages.Stamp: 300,
-    pages.Link: 60,
-    pages.Notice: 120,
-    pages.Port: 100,
-    pages.Usage: 150,
-    pages.Reserved: 300,
-    pages.Tick: 160,
-    pages.Chart: 1500,
-    pages.Bar: 180,
-    pages.Lane: 250,
-    pages.Timeline: 1200,
-    pages.StateChange: 350,
-    pages.Health: 400,
-    pages.Span: 20,
-    pages.Follow: 200,
-    pages.Log: 1000,
-    pages.Certificate: 1200,
-    pages.RunRow: 800,
-    pages.ProcessRow: 850,
-    pages.TaskRow: 1300,
-    pages.Entry: 400,
+    parts.Stamp: 300,
+    parts.Link: 60,
+    parts.Notice: 120,
+    parts.Port: 100,
+    parts.Usage: 150,
+    parts.Reserved: 300,
+    parts.Tick: 160,
+    parts.Chart: 1500,
+    parts.Bar: 180,
+    parts.Lane: 250,
+    parts.Timeline: 1200,
+    parts.StateChange: 350,
+    parts.Health: 400,
+    parts.Span: 20,
+    parts.Follow: 200,
+    parts.Log: 1000,
+    parts.Certificate: 1200,
+    parts.RunRow: 800,
+    parts.ProcessRow: 850,
+    parts.TaskRow: 1300,
+    parts.Entry: 400,
 }
 #: Pages name what they are about in a title, a heading, a link and a label; parts write each text once.
 _TIMES: Final[dict[type, int]] = dict.fromkeys(get_args(pages.Page), 4) | {
     pages.ProcessPage: 1,
     pages.RawPage: 1,
-    pages.TaskRow: 2,
+    parts.TaskRow: 2,
 }
 
 #: What becomes longer on a page than UTF-8: lone surrogates and what turns text around.

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from observer_static import logtext
 from observer_static.facts import TaskFacts
 from observer_static.options import AgentLinks, Options
-from observer_static.pages import Follow, Link, Log
+from observer_static.parts import Follow, Link, Log
 from observer_static.reach import Claim, NotShown, Place, below, check_name, open_place, parts_of
 from thermos.formats import paths
 from thermos.records import RunnerHeader

@@ -16,7 +16,8 @@ from werkzeug.wrappers import Request, Response
 from observer_static import layout
 from observer_static.logtext import visible_name
 from observer_static.options import quoted
-from observer_static.pages import BrowsePage, Entry, Link, Stamp
+from observer_static.pages import BrowsePage
+from observer_static.parts import Entry, Link, Stamp
 from observer_static.reach import NotShown, check_name, claim_of
 from observer_static.sandbox import Listing, browse, open_file, to_entries
 from observer_static.serve.aurora_json import Json, find_run

@@ -14,7 +14,8 @@ from werkzeug.wrappers import Request, Response
 
 from observer_static import layout
 from observer_static.options import Options, served_links
-from observer_static.pages import IndexPage, Page, Stamp
+from observer_static.pages import IndexPage, Page
+from observer_static.parts import Stamp
 from observer_static.serve.finding import Finder
 from observer_static.serve.security import PAGE_POLICY
 from observer_static.serve.sending import Span, piece

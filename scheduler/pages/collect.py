@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from observer_static.context import MAX_PHRASE, MAX_SENTENCE, from_ms, ports_of, shown
-from observer_static.pages import Link, Notice, Stamp
+from observer_static.parts import Link, Notice, Stamp
 from scheduler.api.backend import View
 from scheduler.core.offers import room_of
 from scheduler.core.ranges import ranges_of

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from observer_static.context import MAX_PHRASE, MAX_SENTENCE, from_ms, shown
-from observer_static.pages import Link
+from observer_static.parts import Link
 from scheduler.api.backend import View
 from scheduler.core.offers import room_of
 from scheduler.model import Config, Host, Resources, Task

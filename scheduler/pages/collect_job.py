@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from observer_static.context import from_ms, ports_of, shown
-from observer_static.pages import Link
+from observer_static.parts import Link
 from scheduler.api.backend import View
 from scheduler.model import Config, JobKey, Task, config_of
 from scheduler.pages import paths

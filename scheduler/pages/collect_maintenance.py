@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from observer_static.context import MAX_SENTENCE, from_ms, shown
-from observer_static.pages import Link
+from observer_static.parts import Link
 from scheduler.api.backend import View
 from scheduler.core.sla import Standings, may_kill, standings_by_the_clock
 from scheduler.model import Host, Mode, Task

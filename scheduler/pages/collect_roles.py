@@ -7,7 +7,7 @@ from datetime import tzinfo
 from typing import Final, NamedTuple
 
 from observer_static.context import from_ms, shown
-from observer_static.pages import Link
+from observer_static.parts import Link
 from scheduler.api.backend import View
 from scheduler.core.cron import next_run_ms
 from scheduler.core.queries import job_stats

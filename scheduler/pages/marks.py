@@ -11,7 +11,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from observer_static.filters import href, number, to
-from observer_static.pages import Port
+from observer_static.parts import Port
 from scheduler.pages.parts import StateCount
 
 #: Shape and colour of a state: a class of page.css.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from observer_static.pages import Link, Notice, Stamp, doc
+from observer_static.parts import Link, Notice, Stamp, doc
 from scheduler.pages.parts import (
     AgentRow,
     Amounts,

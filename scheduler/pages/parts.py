@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from observer_static.pages import Link, Port, doc
+from observer_static.parts import Link, Port, doc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from observer_static.context import shown
-from observer_static.pages import Link
+from observer_static.parts import Link
 from scheduler.api.options import Look, Shown
 from scheduler.model import JobKey
 from scheduler.pages import (

@@ -8,30 +8,24 @@ from typing import Final
 
 from observer_static.charts import usage_charts
 from observer_static.history import UsagePoint
-from observer_static.pages import (
+from observer_static.pages import BrowsePage, IndexPage, LogPage, Page, ProcessPage, RawPage, TaskPage
+from observer_static.parts import (
     Bar,
-    BrowsePage,
     Certificate,
     Entry,
     Follow,
     Health,
-    IndexPage,
     Lane,
     Link,
     Log,
-    LogPage,
     Notice,
-    Page,
     Port,
-    ProcessPage,
     ProcessRow,
-    RawPage,
     Reserved,
     RunRow,
     Span,
     Stamp,
     StateChange,
-    TaskPage,
     TaskRow,
     Tick,
     Timeline,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from observer_static import pages
+from observer_static import pages, parts
 from observer_static.budget import LEAST_BYTES, SMALL_BYTES, OlderRun, plan, room_bytes
 from observer_static.collect import task_pages
 from observer_static.facts import read_facts
@@ -120,7 +120,7 @@ def everything(processes: int) -> dict[str, Any]:
         "history": [
             UsagePoint(NOW_S - 3600 + n, (n * 7919 % 100) / 37, n * 7919 % 1000 * MB, n * MB) for n in range(3600)
         ],
-        "health": pages.Health(is_healthy=False, text="<" * 300, since_s=START_S),
+        "health": parts.Health(is_healthy=False, text="<" * 300, since_s=START_S),
     }  # fmt: skip
 
 
@@ -249,8 +249,8 @@ def test_nasty_texts_are_counted_right(tmp_path: Path, name: str, reason: str, c
     rendered(tmp_path, options=options, prefix="task/t/" if link else "")
 
 
-STAMP = pages.Stamp(written_at_s=NOW_S, writer="w", version="1", hostname="h")
-TASK = pages.Link(text="THETASK", href="index.html")
+STAMP = parts.Stamp(written_at_s=NOW_S, writer="w", version="1", hostname="h")
+TASK = parts.Link(text="THETASK", href="index.html")
 
 
 @pytest.mark.parametrize("text", ["<", "&", '"', "'", "\u202e", "\0", "\ud800", "é", "\U0001f600", "a", "\u2066<"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from observer_static.charts import LATEST_S, MAX_LANES, LaneRuns, sane_time, timeline, usage_charts
 from observer_static.history import UsagePoint
-from observer_static.pages import Reserved
+from observer_static.parts import Reserved
 from thermos.core.state import Run
 from thermos.states import ProcessState
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from observer_static import layout, pages
+from observer_static import layout, pages, parts
 from observer_static.charts import LATEST_S
 from observer_static.collect import task_pages, task_row
 from observer_static.facts import MAX_TASK_FILE_BYTES, TaskFacts, read_facts
@@ -101,7 +101,7 @@ def test_a_failed_task(tmp_path: Path) -> None:
     assert [change.state for change in page.history] == ["ACTIVE", "CLEANING", "FINALIZING", "FAILED"]
     build, deploy = page.processes
     assert (build.name, build.group, build.return_code, build.href) == ("build", "failed", 127, "process/build.html")
-    assert build.stderr == pages.Link(text="stderr", href="process/build.html#stderr")
+    assert build.stderr == parts.Link(text="stderr", href="process/build.html#stderr")
     assert (deploy.name, deploy.group, deploy.state, deploy.after) == ("deploy", "waiting", None, ("build",))
     assert deploy.words == "was not run: it waited for build"
     assert page.timeline is not None and [lane.name for lane in page.timeline.lanes] == ["build"]
@@ -270,7 +270,7 @@ def test_raw_links_through_an_agent_and_from_within_a_sandbox(tmp_path: Path) ->
     options = dataclasses.replace(OPTIONS, agent=agent, raw_links=AgentLinks(agent))
     log = process_page(collect(root, is_active=True, options=options), "p").logs[0]
     assert log.raw.href == f"{agent}/files/download?path={sandbox}/.logs/p/0/stdout"
-    assert log.follow == pages.Follow(agent=agent, path=f"{sandbox}/.logs/p/0/stdout", offset=2)
+    assert log.follow == parts.Follow(agent=agent, path=f"{sandbox}/.logs/p/0/stdout", offset=2)
     within = dataclasses.replace(OPTIONS, raw_links=RelativeLinks())
     log = process_page(collect(root, is_active=True, options=within), "p").logs[0]
     assert log.raw.href == "../../.logs/p/0/stdout", "from .thermos-pages/process/p.html"
@@ -286,7 +286,7 @@ def test_usage_history_and_health(tmp_path: Path) -> None:
         NOW_S, float("nan"), 1 << 19, None, None, 1.0, 0.5, 3, 9, None, 10, 2, None, None
     )  # fmt: skip
     history = [UsagePoint(NOW_S - 60 + second, 0.5, 1 << 19, None) for second in range(60)]
-    health = pages.Health(is_healthy=True, text="fine", since_s=None)
+    health = parts.Health(is_healthy=True, text="fine", since_s=None)
     found = collect(tmp_path, is_active=True, usage=TaskUsage(used, {"p": used}, 77), history=history, health=health)
     page = task_page(found)
     assert page.usage is not None and page.health is health
@@ -296,7 +296,7 @@ def test_usage_history_and_health(tmp_path: Path) -> None:
     assert page.processes[0].usage is not None and page.processes[0].usage.disk_bytes is None
     assert process_page(found, "p").usage == page.processes[0].usage
     assert [chart.title for chart in page.charts] == ["CPU", "Memory"]
-    assert page.reserved == pages.Reserved(cpu=1.0, ram_bytes=1 << 20, disk_bytes=1 << 30)
+    assert page.reserved == parts.Reserved(cpu=1.0, ram_bytes=1 << 20, disk_bytes=1 << 30)
 
 
 def test_a_row_of_the_index(tmp_path: Path) -> None:
@@ -456,7 +456,7 @@ def is_right(part: Any) -> bool:
         if name.endswith("href") and value is not None:
             assert value.startswith(("http://", "https://", "file:///")) or ":" not in value.split("/")[0], value
             assert value.isascii() and value.isprintable() and '"' not in value
-        if isinstance(value, str) and not isinstance(part, (pages.Span, pages.RawPage)) and name != "cmdline":
+        if isinstance(value, str) and not isinstance(part, (parts.Span, pages.RawPage)) and name != "cmdline":
             assert value.isprintable(), (name, value)
     return True
 

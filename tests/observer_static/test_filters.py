@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from observer_static import filters
 from observer_static.filters import UNKNOWN
-from observer_static.pages import Link, Span, Tick
+from observer_static.parts import Link, Span, Tick
 from tests.observer_static.samples import TASK_PAGE
 
 ODD = (None, math.nan, math.inf, -math.inf, 1e300, -1e300, 1e18, -1.0, -0.0, 0, 0.0, 1e-9, 10**40, 253402300800.0)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from observer_static import pages, render
+from observer_static import pages, parts, render
 from observer_static.pages import Page
 from observer_static.render import Renderer
 from tests.observer_static import samples
@@ -162,7 +162,7 @@ def test_the_walk_finds_every_text_of_every_dataclass() -> None:
     found = {place for _, page in EVERYTHING for place in places(page)}
     expected = {
         (kind, field.name)
-        for kind in vars(pages).values()
+        for kind in (vars(pages) | vars(parts)).values()
         if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind is not pages.File
         for field in dataclasses.fields(kind)
         if "str" in str(field.type)
@@ -183,7 +183,7 @@ ADDRESSES = [
 def test_no_text_of_any_field_becomes_more_than_text(renderer: Renderer, page: Page) -> None:
     found = []
     for place in sorted({*places(page)}, key=str):
-        payloads = [ALL_IN_ONE, *ADDRESSES] if "href" in place[1] or place[0] is pages.Follow else [ALL_IN_ONE]
+        payloads = [ALL_IN_ONE, *ADDRESSES] if "href" in place[1] or place[0] is parts.Follow else [ALL_IN_ONE]
         for payload in payloads:
             found += [f"{place[0].__name__}.{place[1]}: {fault}" for fault in faults(renderer, page, place, payload)]
     assert found == []

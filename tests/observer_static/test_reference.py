@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from observer_static import pages, reference
+from observer_static import pages, parts, reference
 
 
 @pytest.mark.parametrize("name", reference.PAGES)
@@ -27,7 +27,7 @@ def test_check_notices_an_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_every_field_of_every_page_and_part_is_there() -> None:
     text = reference.what_pages_show()
-    for value in vars(pages).values():
+    for value in (vars(pages) | vars(parts)).values():
         if isinstance(value, type) and dataclasses.is_dataclass(value) and value is not pages.File:
             section = text.split(f"### {value.__name__}\n")[1].split("\n### ")[0]
             for field in dataclasses.fields(value):

@@ -18,10 +18,11 @@ import pytest
 from jinja2 import Environment, UndefinedError, nodes
 from jinja2.runtime import LoopContext
 
-from observer_static import pages, render
+from observer_static import pages, parts, render
 from observer_static.filters import FILTERS
 from observer_static.marks import MARKS
-from observer_static.pages import Follow, Link, Page, RawPage, Span
+from observer_static.pages import Page, RawPage
+from observer_static.parts import Follow, Link, Span
 from observer_static.render import TEMPLATES, Renderer, agents, sections, smaller_css, smaller_js
 from observer_static.sizes import page_bytes
 from tests.observer_static import samples
@@ -225,7 +226,7 @@ def test_a_log_keeps_every_line_end(renderer: Renderer) -> None:
 
 DOCUMENTED = {
     field.name
-    for kind in vars(pages).values()
+    for kind in (vars(pages) | vars(parts)).values()
     if isinstance(kind, type) and dataclasses.is_dataclass(kind)
     for field in dataclasses.fields(kind)
     if field.metadata.get("doc")
@@ -267,9 +268,9 @@ def test_what_is_no_documented_field_does_not_render(tmp_path: Path, wrong: str)
 
 
 def test_a_field_without_a_meaning_does_not_render(monkeypatch: pytest.MonkeyPatch) -> None:
-    documented = render.documented(pages)
+    documented = render.documented(pages, parts)
     less = {**documented, RawPage: documented[RawPage] - {"text"}}
-    monkeypatch.setattr(render, "documented", lambda module: less)
+    monkeypatch.setattr(render, "documented", lambda *modules: less)
     with pytest.raises(UndefinedError, match="text"):
         Renderer().render(samples.RAW_PAGE)
 
@@ -288,7 +289,7 @@ def test_templates_use_every_field_of_a_page_that_shows() -> None:
 
 
 def test_loops_know_little() -> None:
-    assert render.documented(pages)[LoopContext] == {"first"}
+    assert render.documented(pages, parts)[LoopContext] == {"first"}
 
 
 # -- Style and script -------------------------------------------------------------------------------------------------

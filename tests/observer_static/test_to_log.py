@@ -9,7 +9,7 @@ import pytest
 
 from observer_static.facts import TaskFacts
 from observer_static.options import AgentLinks, Options
-from observer_static.pages import Follow, Log
+from observer_static.parts import Follow, Log
 from observer_static.reach import own_claim
 from observer_static.tails import LogTail, open_logs, read_log, to_log
 from thermos.core.state import RunnerState

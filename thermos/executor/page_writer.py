@@ -10,7 +10,8 @@ from observer_static.as_owner import become
 from observer_static.collect import task_pages
 from observer_static.facts import TaskFacts
 from observer_static.options import Options
-from observer_static.pages import File, Health, Page, TaskPage
+from observer_static.pages import File, Page, TaskPage
+from observer_static.parts import Health
 from observer_static.publish import publish
 from observer_static.render import Renderer
 from thermos import __version__

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from observer_static.pages import Span
+from observer_static.parts import Span
 from observer_static.render import Renderer
 from observer_static.sgr import CLASSES
 from tests.observer_static import samples

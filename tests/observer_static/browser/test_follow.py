@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from observer_static.pages import Follow, Span
+from observer_static.parts import Follow, Span
 from observer_static.render import Renderer
 from tests.observer_static import samples
 from tests.observer_static.browser import agent as agents
