@@ -14,9 +14,10 @@ from werkzeug.wrappers import Request, Response
 from scheduler.api.answers import as_json, packed, words
 from scheduler.api.backend import Backend, View
 from scheduler.api.counting import Counts
+from scheduler.api.exposition import as_prometheus
 from scheduler.api.failures import HttpFailure
 from scheduler.api.options import ApiOptions
-from scheduler.api.variables import Variables, as_prometheus, as_text
+from scheduler.api.variables import Variables, as_text
 from scheduler.core import queries
 from scheduler.model import Config, JobKey, Mode, Resources, Task
 from scheduler.states import ACTIVE, ScheduleStatus

@@ -1,4 +1,4 @@
-"""All figures of a scheduler under the names that Aurora's dashboards know: ``/vars``, ``/vars.json``, ``/metrics``.
+"""All figures of a scheduler under the names that Aurora's dashboards know: ``/vars``, ``/vars.json``.
 
 A figure is always an integer or always has a fraction: telegraf decides by the first one that it sees.
 """
@@ -12,10 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector, CollectorRegistry
-
 from scheduler.api.backend import Backend, View
 from scheduler.api.counting import Counts
 from scheduler.states import ScheduleStatus
@@ -26,11 +22,11 @@ _FRACTION_ENDS: Final = ("_percent", "_percent_nonprod", "_per_sec", "_fraction"
 
 #: What is counted from 0 even before it happens, so that dashboards have no gaps.
 _ZEROES: Final = (
-    "framework_registered", "mesos_calls", "mesos_calls_lost", "mesos_events", "outstanding_offers",
-    "reconciliation_explicit_runs", "reconciliation_implicit_runs",
-    "schedule_attempts_failed", "schedule_attempts_fired", "schedule_attempts_no_match", "schedule_queue_size",
-    "scheduler_log_native_append_events", "scheduler_log_native_append_nanos_total", "scheduler_resource_offers",
-    "task_illegal_transitions", "task_kill_retries", "tasks_pruned", "timed_out_tasks",
+    "framework_registered", "illegal_task_state_transitions", "mesos_calls", "mesos_calls_lost", "mesos_events",
+    "outstanding_offers", "reconciliation_explicit_runs", "reconciliation_implicit_runs", "schedule_attempts_failed",
+    "schedule_attempts_fired", "schedule_attempts_no_match", "schedule_queue_size", "scheduler_backup_failed",
+    "scheduler_backup_success", "scheduler_log_native_append_events", "scheduler_log_native_append_nanos_total",
+    "scheduler_resource_offers", "task_kill_retries", "tasks_pruned", "timed_out_tasks",
     *(f"task_store_{status.name}" for status in ScheduleStatus),
 )  # fmt: skip
 #: Tasks in these states are also told by job (``tasks_LOST_role/env/job``), while they are known.
@@ -116,24 +112,3 @@ def _settled(name: str, value: Number) -> Number:
 def as_text(figures: Mapping[str, Number]) -> str:
     """``name value`` lines."""
     return "\n".join(f"{name} {value}" for name, value in figures.items())
-
-
-class _Figures(Collector):
-    def __init__(self, figures: Mapping[str, Number]) -> None:
-        self._figures = figures
-
-    def collect(self) -> Iterator[Metric]:
-        states = GaugeMetricFamily("aurora_task_store", "Tasks that are known, by state", labels=["state"])
-        for name, value in self._figures.items():
-            if name.startswith("task_store_"):
-                states.add_metric([name.removeprefix("task_store_")], value)
-            elif name.isascii() and name.isidentifier():
-                yield GaugeMetricFamily(f"aurora_{name}", f"{name} of /vars", value=value)
-        yield states
-
-
-def as_prometheus(figures: Mapping[str, Number]) -> bytes:
-    """Prometheus' text format, with the names of aurora_exporter: ``aurora_`` before each, tasks labelled by state."""
-    registry = CollectorRegistry()
-    registry.register(_Figures(figures))
-    return generate_latest(registry)

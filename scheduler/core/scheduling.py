@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from scheduler.core.decision import Draft
 from scheduler.core.events import Launch
 from scheduler.core.groups import TaskGroups
+from scheduler.core.matching import Veto, VetoKind
 from scheduler.core.offers import OfferBook
 from scheduler.core.placement import place
 from scheduler.core.settings import Settings
 from scheduler.core.tasks import Tasks
 from scheduler.model import Task
+
+#: Aurora's names of what an attempt came to grief on (``VetoType`` and ``VetoGroup`` of ``SchedulingFilter.java``).
+#: Not every agent is looked at here: it is what the nearest one lacked.
+_VETOES: Final = {
+    VetoKind.DEDICATED: "scheduling_veto_dedicated_constraint_mismatch",
+    VetoKind.MAINTENANCE: "scheduling_veto_maintenance",
+    VetoKind.CONSTRAINT: "scheduling_veto_constraint_mismatch",
+    VetoKind.LIMIT: "scheduling_veto_limit_not_satisfied",
+    VetoKind.RESOURCES: "scheduling_veto_insufficient_resources",
+    VetoKind.RESERVED: "scheduling_veto_reserved",
+}
+_GROUPS: Final = ("scheduling_veto_static", "scheduling_veto_dynamic", "scheduling_veto_mixed")
+#: What may change while the agent offers the same.
+_DYNAMIC: Final = frozenset({VetoKind.LIMIT, VetoKind.RESERVED})
 
 
 class Scheduling:
@@ -34,8 +50,11 @@ class Scheduling:
         self._settings = settings
         self._chance = chance
         self.counts: Counter[str] = Counter(
-            {"schedule_attempts_fired": 0, "schedule_attempts_failed": 0, "schedule_attempts_no_match": 0}
-        )
+            dict.fromkeys(
+                ("schedule_attempts_fired", "schedule_attempts_failed", "schedule_attempts_no_match", *_VETOES.values(),
+                 *_GROUPS), 0
+            )
+        )  # fmt: skip
 
     @property
     def next_s(self) -> float | None:
@@ -57,6 +76,15 @@ class Scheduling:
                 placed.setdefault(one.offer_id, []).append(task)
             if not result.placements:
                 self.counts["schedule_attempts_no_match"] += 1
+            self._count(result.nearest)
             self._groups.tried(group, result, now.mono_s)
         for offer_id, launched in placed.items():
             self._draft.ask(Launch((self._offers.take(offer_id),), tuple(launched)))
+
+    def _count(self, vetoes: Sequence[Veto]) -> None:
+        """Count why an attempt did not place all."""
+        if vetoes:
+            changing = {veto.kind in _DYNAMIC for veto in vetoes}
+            self.counts[_GROUPS[2 if len(changing) > 1 else changing.pop()]] += 1
+        for veto in vetoes:
+            self.counts[_VETOES[veto.kind]] += 1

@@ -75,7 +75,7 @@ class Tasks:
         now = self._draft.now
         moved = lifecycle.move(task, target, now.wall_ms, message, self._settings.hostname)
         if not moved.is_legal:
-            self.counts["task_illegal_transitions"] += 1
+            self.counts["illegal_task_state_transitions"] += 1
         if moved.has_changed and moved.task is not None:
             self._put(task, moved.task)
         if moved.reschedule:

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
 from scheduler.api.app import ApiOptions, create_app
 from scheduler.api.backend import NotBegun
+from scheduler.api.exposition import MAX_OF_JOBS, as_prometheus
 from scheduler.api.options import Look, Shown
 from scheduler.core.commands import DrainHosts, StartMaintenance
 from scheduler.states import ScheduleStatus
@@ -155,6 +157,58 @@ def test_prometheus(site: Site) -> None:
     assert 'aurora_task_store{state="RUNNING"} 2.0\n' in answer.text
     assert 'aurora_task_store{state="LOST"} 0.0\n' in answer.text
     assert "aurora_framework_registered 0.0\n" in answer.text
+
+
+def test_prometheus_is_told_all_of_vars(site: Site) -> None:
+    site.create(2, S.ASSIGNED, S.LOST)
+    site.create(1, S.ASSIGNED, S.FAILED, name="other")
+    samples = exposed(site.http.get("/metrics").text)
+    prod, www = ("env", "prod"), ("role", "www")
+    assert samples["aurora_tasks", prod, ("job", "hello"), www, ("state", "LOST")] == 2
+    assert samples["aurora_tasks", prod, ("job", "other"), www, ("state", "FAILED")] == 1
+    assert samples["aurora_update_transition", ("state", "ROLL_BACK_PAUSED")] == 0
+    assert samples["aurora_illegal_task_state_transitions",] == 0
+    assert len(samples) == len(site.json("/vars.json")) + 1, "one says how many were left out"
+
+
+def exposed(text: str) -> dict[tuple[Any, ...], float]:
+    """(name, (label, value)…) → number, read with a parser that is not ours; each family and each sample once."""
+    families = list(text_string_to_metric_families(text))
+    assert len({family.name for family in families}) == len(families)
+    assert all(family.documentation and family.type == "gauge" for family in families)
+    samples = [sample for family in families for sample in family.samples]
+    found = {(one.name, *sorted(one.labels.items())): float(one.value) for one in samples}
+    assert len(found) == len(samples)
+    return found
+
+
+def test_names_of_jobs_become_labels() -> None:
+    figures = {
+        "sla_r_1/e-2/j.3_mtta_ms": 1, "sla_r_1/e-2/j.3_mttr_ms_nonprod": 2, "sla_cluster_mtta_ms": 3,
+        "sla_r/e/x_mtta_ms_platform_uptime_percent": 4.5, "sla_r/e/j_job_uptime_99.00_sec": 5,
+        "maintenance_countdown_ms_r/e/j/7": 6, 'tasks_LOST_a"b/c\\d/e\nf': 7,
+    }  # fmt: skip
+    job = ("env", "e"), ("job", "j"), ("role", "r")
+    other = ("env", "e-2"), ("job", "j.3"), ("role", "r_1")
+    assert exposed(as_prometheus(figures).decode()) == {
+        ("aurora_sla_mtta_ms", *other): 1,
+        ("aurora_sla_mttr_ms_nonprod", *other): 2,
+        ("aurora_sla_cluster_mtta_ms",): 3,
+        ("aurora_sla_platform_uptime_percent", ("env", "e"), ("job", "x_mtta_ms"), ("role", "r")): 4.5,
+        ("aurora_sla_job_uptime_sec", *job[:2], ("percentile", "99.00"), job[2]): 5,
+        ("aurora_maintenance_countdown_ms", job[0], ("instance", "7"), *job[1:]): 6,
+        ("aurora_tasks", ("env", "c\\d"), ("job", "e\nf"), ("role", 'a"b'), ("state", "LOST")): 7,
+        ("aurora_samples_left_out",): 0,
+    }
+
+
+def test_what_jobs_have_is_bounded() -> None:
+    uptimes = {f"sla_r/e/j{number}_job_uptime_50.00_sec": number for number in range(MAX_OF_JOBS)}
+    samples = exposed(as_prometheus({**uptimes, "tasks_LOST_r/e/j": 1, "outstanding_offers": 2}).decode())
+    assert samples["aurora_samples_left_out",] == 1
+    assert samples["aurora_tasks", ("env", "e"), ("job", "j"), ("role", "r"), ("state", "LOST")] == 1
+    assert samples["aurora_outstanding_offers",] == 2
+    assert len(samples) == MAX_OF_JOBS + 2
 
 
 # -- how things stand --------------------------------------------------------------------------------------------------
