@@ -42,7 +42,7 @@ class Signals:
     def _note(self, signum: int, _frame: FrameType | None) -> None:
         if signum == signal.SIGHUP:
             self.is_rescan_asked = True
-        else:
+        elif not self.is_stopping:  # whoever asks again is not to wait longer for it
             self.is_stopping = True
             signal.alarm(STOP_S)
 
