@@ -319,8 +319,12 @@ def _announcement(
         if not options.announcer_allow_custom_serverset_path:
             hint = "start the executor with --announcer-allow-custom-serverset-path, or take zk_path out"
             found.append(Problem("announce.zk_path", "this cluster allows no paths of a job's own", hint))
-        elif not path.startswith("/") or "//" in path or {".", ".."} & set(path.split("/")):
-            found.append(Problem("announce.zk_path", f"{path!r} is no path of ZooKeeper", "it begins with a /"))
+        elif not _is_node(path):
+            hint = "it begins with a / and names a node"
+            found.append(Problem("announce.zk_path", f"{path!r} is no path of ZooKeeper", hint))
+    elif not _is_node(path):
+        hint = "role, environment and name of the job make it: each is one name, and not empty"
+        found.append(Problem("announce", f"{path!r} is no path of ZooKeeper", hint))
     host = options.announcer_hostname or hostname
     health = instance.health_check_config
     endpoints = {name: {"host": host, "port": number} for name, number in sorted(numbers.items())}
@@ -332,3 +336,9 @@ def _announcement(
     }
     timeout_s = health.initial_interval_secs + health.max_consecutive_failures * health.interval_secs
     return Announcement(path=path.rstrip("/"), member=json.dumps(member), timeout_s=timeout_s)
+
+
+def _is_node(path: str) -> bool:
+    """Whether ZooKeeper takes *path* as that of a node below its root (``PathUtils.validatePath``)."""
+    root, *names = path.rstrip("/").split("/")
+    return root == "" and bool(names) and all(name not in ("", ".", "..") and name.isprintable() for name in names)

@@ -159,10 +159,17 @@ def test_what_makes_no_sense_is_told_whole(data: bytes, words: list[str]) -> Non
     assert "t-1" in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["relative", "/a//b", "/a/../b"])
+@pytest.mark.parametrize("path", ["relative", "/a//b", "/a/../b", "/", "//", "/a\0b", "/a/\x1f", "/a/\ue000"])
 def test_a_path_that_zookeeper_would_not_take(path: str) -> None:
     with pytest.raises(TaskInvalid, match="no path of ZooKeeper"):
         made({"task": TASK, "ports": {"http": 1}, "announce": {"zk_path": path}})
+
+
+@pytest.mark.parametrize("names", [{"environment": ""}, {"name": "a/../b"}, {"environment": ".."}, {"name": "a\0"}])
+def test_names_that_make_no_path_of_zookeeper(names: dict[str, str]) -> None:
+    with pytest.raises(TaskInvalid, match=r"announce: .* is no path of ZooKeeper") as caught:
+        made({"task": TASK, "role": "www", "ports": {"http": 1}, "announce": {}, **names})
+    assert len(caught.value.problems) == 1
 
 
 def test_options_are_the_original_s_with_either_dash() -> None:
