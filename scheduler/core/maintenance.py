@@ -46,7 +46,7 @@ def statuses_of(state: State, hosts: Iterable[str]) -> tuple[tuple[HostStatus, .
     unknown = [name for name in names if name not in state.hosts]
     if not unknown:
         return known, ()
-    return known, (f"No agent of this name has ever offered anything: {', '.join(unknown)}",)
+    return known, (f"No agent of this name is known: {', '.join(unknown)}",)
 
 
 class Maintenance(Part):

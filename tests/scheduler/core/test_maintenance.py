@@ -153,7 +153,7 @@ def test_unknown_hosts_are_named_and_the_others_are_done() -> None:
     ):
         answer = world.command(command)
         assert answer.code is ResponseCode.OK
-        assert answer.messages == ("No agent of this name has ever offered anything: else, nowhere",)
+        assert answer.messages == ("No agent of this name is known: else, nowhere",)
         assert [status.host for status in told(answer)] == ["host-1"]
     assert "nowhere" not in world.engine.state.maintenance
 
