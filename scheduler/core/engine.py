@@ -282,7 +282,7 @@ class Engine:
                 self.tasks.kill_unknown(status.task_id, status.agent_id)
         else:
             self.tasks.note_health(task, lifecycle.health_of(status))
-            self.tasks.move(task.task_id, target, lifecycle.status_message(status))
+            self.tasks.move(task.task_id, *lifecycle.told(task.status, status, self.settings.is_partition_aware))
         if status.uuid is not None and status.agent_id is not None:
             self._draft.ask(Acknowledge(status.agent_id, status.task_id, status.uuid))
 

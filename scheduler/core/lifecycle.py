@@ -85,6 +85,28 @@ def status_message(status: Status) -> str | None:
     return f"{readable}: {first}" if first else readable
 
 
+#: Said of a task that was decided to be launched, and Mesos never heard of: its scheduler died between the two.
+NEVER_HEARD_OF: Final = "Mesos has never heard of it: its launch was lost with the scheduler that decided it"
+_KNOWN_TO_NOBODY: Final = frozenset({_M.TASK_UNKNOWN, _M.TASK_LOST})
+
+
+def told(was: ScheduleStatus, status: Status, is_partition_aware: bool) -> tuple[ScheduleStatus, str | None]:
+    """What Mesos' *status* of a task in the state *was* means: our state for it, and what to tell people.
+
+    Asked for a task whose launch it never got, Mesos says so at once, and it is started anew at once. (Aurora waits for
+    ``transient_task_state_timeout``: an ASSIGNED task cannot be PARTITIONED.)
+    """
+    is_answer = status.reason is Reason.REASON_RECONCILIATION
+    if was is _S.ASSIGNED and is_answer and status.state in _KNOWN_TO_NOBODY:
+        return _S.LOST, NEVER_HEARD_OF
+    return from_mesos(status.state, is_partition_aware), status_message(status)
+
+
+def was_never_launched(task: Task) -> bool:
+    """Whether the task is over because Mesos never heard of it: nobody's fault but its scheduler's."""
+    return task.status is _S.LOST and task.events[-1].message == NEVER_HEARD_OF
+
+
 class Moved(NamedTuple):
     """What a move comes to."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from scheduler.core.lifecycle import was_never_launched
 from scheduler.core.settings import Settings
 from scheduler.model import Task
 from scheduler.states import ACTIVE, TERMINAL, ScheduleStatus
@@ -38,7 +39,9 @@ def flapped(task: Task, settings: Settings) -> bool:
     """Whether *task* is over, was not interrupted, and ended too soon after it came into its last state before that:
     its whole time does not count."""
     ended = task.events[-1]
-    if ended.status not in TERMINAL or any(event.status in INTERRUPTED for event in task.events):
+    if ended.status not in TERMINAL or was_never_launched(task):
+        return False
+    if any(event.status in INTERRUPTED for event in task.events):
         return False
     for event in reversed(task.events):
         if event.status in _NOT_ITS_OWN:

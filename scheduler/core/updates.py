@@ -11,6 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from scheduler.core.lifecycle import was_never_launched
 from scheduler.model import Config, Health, Task
 from scheduler.states import TERMINAL, ScheduleStatus
 from thermos.formats.aurora_api import (
@@ -304,7 +305,9 @@ def is_failure(task: Task) -> bool:
     was lost with the scheduler that decided it) or whose agent could not be reached."""
     if task.status not in TERMINAL or any(event.status in _ENDED_BY_US for event in task.events):
         return False
-    return not (task.status is _S.LOST and len(task.events) > 1 and task.events[-2].status is _S.PARTITIONED)
+    if task.status is not _S.LOST or len(task.events) < 2:
+        return True
+    return task.events[-2].status is not _S.PARTITIONED and not was_never_launched(task)
 
 
 def fits_in_place(old: Config, new: Config) -> bool:

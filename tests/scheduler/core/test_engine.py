@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scheduler.core.changes import DropTask, PutFramework
 from scheduler.core.commands import AddInstances, CreateJob, ForceTaskState, RestartShards
 from scheduler.core.events import (
@@ -23,6 +25,7 @@ from scheduler.states import ScheduleStatus
 from tests.support.world import JOB, World, job_of, offer
 from thermos.formats.assigned_task import PartitionPolicy
 from thermos.formats.aurora_api import ResponseCode
+from thermos.mesos import Reason
 
 
 def test_a_job_is_placed_launched_and_runs() -> None:
@@ -129,6 +132,19 @@ def test_an_assigned_task_of_which_nothing_is_heard_is_lost_and_replaced() -> No
     world.pass_s(301)
     assert world.statuses()[0] == "LOST"
     assert world.task().status in (ScheduleStatus.PENDING, ScheduleStatus.THROTTLED)
+
+
+@pytest.mark.parametrize("is_partition_aware, said", [(True, "UNKNOWN"), (False, "LOST")])
+def test_a_launch_that_mesos_never_heard_of_is_made_again_at_once(is_partition_aware: bool, said: str) -> None:
+    world = World(is_partition_aware=is_partition_aware)
+    world.create()
+    world.offers(offer())
+    world.pass_s(0.1)
+    (task,) = world.launched()
+    world.status(task, said, reason=Reason.REASON_RECONCILIATION, uuid=None)
+    assert world.statuses() == ["LOST", "PENDING"], "not five minutes later, and nobody has flapped"
+    lost = world.engine.state.tasks[task.task_id]
+    assert lost.events[-1].message == "Mesos has never heard of it: its launch was lost with the scheduler that decided it"
 
 
 def test_a_restart_kills_and_starts_the_same_configuration_elsewhere() -> None:

@@ -16,7 +16,7 @@ from tests.support.updates import HEALTHY, Updated, batch, batches, only
 from tests.support.world import JOB
 from thermos.formats.assigned_task import CoordinatorSlaPolicy, CountSlaPolicy, Resource, SlaPolicy
 from thermos.formats.aurora_api import ResponseCode
-from thermos.mesos import HEALTH_LABEL
+from thermos.mesos import HEALTH_LABEL, Reason
 
 
 def test_a_queue_rolls_forward_one_after_the_other() -> None:
@@ -62,9 +62,10 @@ def test_a_lost_launch_and_a_lost_agent_are_no_fault_of_the_new_version(what: st
     (new,) = world.place()
     if ran:
         world.healthy(new)
-    world.status(new, what)
+    world.status(new, what, reason=Reason.REASON_RECONCILIATION)
     world.pass_s(0.1)
     assert world.state(update) == "ROLLING_FORWARD"
+    assert world.statuses()[-2:] == ["LOST", "ASSIGNED"], "another one is launched at once"
     world = world.failover()
     assert world.state(update) == "ROLLING_FORWARD"
     for _ in range(3):
