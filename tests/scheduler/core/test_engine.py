@@ -144,7 +144,7 @@ def test_a_launch_that_mesos_never_heard_of_is_made_again_at_once(is_partition_a
     world.status(task, said, reason=Reason.REASON_RECONCILIATION, uuid=None)
     assert world.statuses() == ["LOST", "PENDING"], "not five minutes later, and nobody has flapped"
     lost = world.engine.state.tasks[task.task_id]
-    assert lost.events[-1].message == "Mesos has never heard of it: its launch was lost with the scheduler that decided it"
+    assert "its launch was lost with the scheduler" in str(lost.events[-1].message)
 
 
 def test_a_restart_kills_and_starts_the_same_configuration_elsewhere() -> None:
