@@ -127,9 +127,14 @@ class Endpoints:
 
     def _services(self, request: Request, rest: list[str]) -> Response:
         _no_more(rest)
-        is_registered = self._backend.look(lambda view: bool(view.metrics.get("framework_registered")))
+        is_registered, held = self._backend.look(
+            lambda view: (bool(view.metrics.get("framework_registered")), view.holds)
+        )
         states = {"HttpServer": True, "Leader": self._backend.leader().is_us, "MesosConnection": is_registered}
-        return as_json([{"name": name, "state": "RUNNING" if on else "NEW"} for name, on in states.items()])
+        found = [{"name": name, "state": "RUNNING" if on else "NEW"} for name, on in states.items()]
+        if held and not is_registered:
+            found[-1]["failureCause"] = held[0]
+        return as_json(found)
 
     def _utilization(self, request: Request, rest: list[str]) -> Response:
         kind = rest[0] if rest else None

@@ -660,6 +660,9 @@ class SimulatedCluster:
             if not isinstance(change, PutTask) or change.task.status is not ScheduleStatus.PREEMPTING:
                 continue
             victim = change.task
+            known = self.durable.tasks.get(victim.task_id)
+            if known is not None and known.status is ScheduleStatus.PREEMPTING:
+                continue  # it was before, and is only written again
             name = (victim.events[-1].message or "").removeprefix("Gives way to ")
             strong = self.engine.state.active_of(JobKey(*name.split("/")))
             if not any(gives_way(victim.config, one.config, _SETTINGS) for one in strong):

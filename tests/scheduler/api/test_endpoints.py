@@ -17,6 +17,7 @@ from scheduler.api.backend import NotBegun
 from scheduler.api.exposition import MAX_OF_JOBS, as_prometheus
 from scheduler.api.options import Look, Shown
 from scheduler.core.commands import DrainHosts, StartMaintenance
+from scheduler.core.events import MasterError, Subscribed
 from scheduler.states import ScheduleStatus
 from scheduler.wire.plain_json import plain
 from tests.support.engine_backend import EngineBackend, job
@@ -296,6 +297,18 @@ def test_tiers_and_cron(site: Site) -> None:
 def test_services(site: Site) -> None:
     found = {service["name"]: service["state"] for service in site.json("/services")}
     assert found == {"HttpServer": "RUNNING", "Leader": "RUNNING", "MesosConnection": "NEW"}
+
+
+def test_services_say_why_mesos_is_not_there(site: Site) -> None:
+    def mesos() -> Any:
+        return site.json("/services")[-1]
+
+    assert mesos()["failureCause"] == "The scheduler has no connection to Mesos"
+    site.backend.tell(Subscribed("fw-1", 15.0, "m:5050"))
+    assert mesos() == {"name": "MesosConnection", "state": "RUNNING"}
+    site.backend.tell(MasterError("Framework has been removed"))
+    cause = "Mesos refuses this scheduler: Framework has been removed"
+    assert mesos() == {"name": "MesosConnection", "state": "NEW", "failureCause": cause}
 
 
 def test_utilization(site: Site) -> None:
