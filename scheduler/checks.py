@@ -16,6 +16,9 @@ from scheduler.mesos.finder import MasterAddressError, parse_masters, wrong_serv
 _PRINCIPAL: Final = "aurora_authentication_principal"
 _SECRET: Final = "aurora_authentication_secret"
 
+#: mesos/src/common/roles.cpp, ``validate``.
+_PART_OF_ROLE: Final = r"(?!-)(?!\.{1,2}$)(?!\*$)[^/\s\x08]+"
+
 Values = Mapping[str, Any]
 
 
@@ -97,7 +100,7 @@ def _check_readable(flag: str, path: str, problems: list[str]) -> bool:
 
 
 def check_addresses(values: Values, problems: list[str]) -> None:
-    """Where Mesos and ZooKeeper are, and what is ours there."""
+    """Where Mesos and ZooKeeper are, and as whom, and below what, we are there."""
     if values["mesos_master_address"] is not None:
         try:
             parse_masters(values["mesos_master_address"])
@@ -107,6 +110,9 @@ def check_addresses(values: Values, problems: list[str]) -> None:
         f"-zk_endpoints: {server!r} should be like zk1.example.org:2181"
         for server in wrong_servers(values["zk_endpoints"])
     ]
+    role = values["mesos_role"]
+    if role != "*" and not all(re.fullmatch(_PART_OF_ROLE, part) for part in role.split("/")):
+        problems.append(f"-mesos_role {role}: Mesos takes no such role; it should be like www or www/prod")
     for flag in ("zk_chroot_path", "serverset_path"):
         path = values[flag]
         if path is not None and re.fullmatch(r"(/[^/\s]+)+/?", path) is None:

@@ -67,7 +67,10 @@ def read_command_line(
 
 def _sorted_out(words: Sequence[str], commands: frozenset[str]) -> tuple[list[str], tuple[str, ...], Mapping[str, str]]:
     """What argparse is to read: each flag one word with its value. Then what it is not to."""
-    known = {spelling for flags in FLAGS.values() for flag in flags for spelling in flag.spellings} | {"--local-dir"}
+    needs_value = {
+        spelling: flag.read is not truth for flags in FLAGS.values() for flag in flags for spelling in flag.spellings
+    }
+    needs_value["--local-dir"] = True
     gone = {spelling: name for name in RETIRED for spelling in spellings_of(name)}
     kept: list[str] = []
     unknown: list[str] = []
@@ -82,11 +85,17 @@ def _sorted_out(words: Sequence[str], commands: frozenset[str]) -> tuple[list[st
         if not word.startswith("-") or word in ("-", "--"):  # a command, whose own parser reads what follows
             kept += [word, *reversed(rest)]
             break
-        if not sign and rest and rest[-1] not in commands and re.match(r"(?!-)|-\.?\d", rest[-1]):
-            sign, value = "=", rest.pop()
+        if not sign and rest:
+            following = rest[-1].partition("=")[0]
+            if needs_value.get(name):  # whatever it is: flags for executors begin with a dash, too
+                is_value = following not in needs_value and following not in gone and following not in _SWITCHES
+            else:
+                is_value = following not in commands and re.match(r"(?!-)|-\.?\d", following) is not None
+            if is_value:
+                sign, value = "=", rest.pop()
         if name in gone:
             retired[gone[name]] = value or "true"
-        elif name in known:
+        elif name in needs_value:
             kept.append(f"{name}{sign}{value}")
         else:
             unknown.append(_guess(name))

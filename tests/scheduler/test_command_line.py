@@ -75,6 +75,9 @@ def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("zk_endpoints", "zk1:2181,zk2:70000", "'zk2:70000' should be like"),
         ("zk_chroot_path", "aurora", "should be like /aurora"),
         ("serverset_path", "/", "should be like /aurora"),
+        ("mesos_role", "www/-prod", "no such role"),
+        ("mesos_role", "a b", "no such role"),
+        ("mesos_role", "..", "no such role"),
         ("cluster_name", "", "is empty"),
     ],
 )
@@ -101,6 +104,14 @@ def test_every_range_is_of_a_flag_whose_default_is_within() -> None:
 def test_a_value_that_is_missing() -> None:
     assert said("-http_port") == ("-http_port: a value is missing",)
     assert said("-http_port", "-backup_dir", "x") == ("-http_port: a value is missing",)
+
+
+def test_a_value_may_look_like_a_flag_or_a_command() -> None:
+    options = read("-thermos_executor_flags", "--nosetuid", "--cluster-name", "import", "-mesos_role", "www/prod")
+    assert options["thermos_executor_flags"] == "--nosetuid"
+    assert (options["cluster_name"], options["mesos_role"]) == ("import", "www/prod")
+    options = read("-thermos_executor_flags", "--announcer-ensemble=zk:2181 --nosetuid", "-partition_aware")
+    assert options["thermos_executor_flags"] == "--announcer-ensemble=zk:2181 --nosetuid"
 
 
 def test_what_doubles_up_to_less() -> None:
