@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from scheduler.core import quota
 from scheduler.core.changes import Change, CronRun, DropCronRun, PutCronRun, PutTask
 from scheduler.core.commands import (
     AddInstances,
@@ -38,7 +37,6 @@ from scheduler.core.commands import (
     refused,
 )
 from scheduler.core.decision import Decision
-from scheduler.core.elapsed import by_the_clock
 from scheduler.core.engine import Engine
 from scheduler.core.events import (
     Accept,
@@ -64,15 +62,14 @@ from scheduler.core.preemption import gives_way
 from scheduler.core.sla import NO_PROMISE, required
 from scheduler.core.state import State
 from scheduler.core.update_queries import waits
-from scheduler.core.update_record import is_active, status_of
-from scheduler.core.update_run import Run
 from scheduler.local.model import AgentBack, AgentSpec, AgentUnreachable, MaintenancePlanned
 from scheduler.local.model import Settings as MasterSettings
 from scheduler.local.simulated import Life, Simulation, agents
 from scheduler.mesos.task_info import Room, task_info
 from scheduler.model import JobKey, Mode, Resources, Task
-from scheduler.states import ACTIVE, TERMINAL, ScheduleStatus
+from scheduler.states import TERMINAL, ScheduleStatus
 from scheduler.store.backups import changes_of
+from tests.support import promises
 from tests.support.world import SETTINGS, job_of
 from thermos.formats import assigned_task as wire
 from thermos.formats.aurora_api import (
@@ -80,7 +77,6 @@ from thermos.formats.aurora_api import (
     JobUpdateKey,
     JobUpdateRequest,
     JobUpdateSettings,
-    JobUpdateStatus,
     Range,
     ResponseCode,
 )
@@ -730,77 +726,14 @@ class SimulatedCluster:
 
     def _problems(self) -> Iterator[str]:
         state = self.durable
-        for name in _KEPT:
-            if getattr(state, name) != getattr(self.engine.state, name):
-                yield f"what is durable is not what the engine knows: {name}"
-        instances = Counter((task.job, task.instance) for task in state.tasks.values() if task.status in ACTIVE)
-        for (job, instance), count in instances.items():
-            if count > 1:
-                yield f"{job}/{instance} is active {count} times"
+        yield from promises.differences(state, self.engine.state)
+        yield from promises.of_tasks(state)
+        yield from promises.of_updates(state, self._now().wall_ms, self._seen_back)
         for job, wanted in self.wanted.items():
             missing = wanted - {task.instance for task in state.active_of(job)}
             if missing:
                 yield f"{job} has lost the instances {sorted(missing)}"
-        yield from self._in_the_wrong_place(state)
-        allowed = state.quotas.get("prod", Resources())
-        used = quota.consumption(state, "prod").prod_shared
-        if not used.fits(allowed):
-            yield f"role prod uses {used} of {allowed}"
         yield from self._doubles()
-        yield from self._update_problems(state)
-        draining = {name for name, host in state.hosts.items() if host.mode == Mode.DRAINING}
-        if draining != set(state.maintenance):
-            yield f"{draining} are drained, and kept are requests for {set(state.maintenance)}"
-        for task in state.with_status(ACTIVE):
-            if task.host is not None and state.hosts[task.host].mode == Mode.DRAINED:
-                yield f"{task.task_id} is {task.status.name} on {task.host}, which is said to be empty"
-
-    def _update_problems(self, state: State) -> Iterator[str]:
-        active = Counter(job for (job, _), details in state.updates.items() if is_active(details))
-        yield from (f"{job} is in {count} updates" for job, count in active.items() if count > 1)
-        for job, update_id in state.active_updates.items():
-            run = Run(state, job, update_id, *by_the_clock(self._now().wall_ms))
-            size = max(run.strategy.sizes)
-            if len(run.working) > size:
-                yield f"the update {update_id} of {job} has {len(run.working)} instances down, and {size} may be"
-            killed = {
-                task.instance
-                for task in state.active_of(job)
-                if task.status is ScheduleStatus.KILLING and (task.events[-1].message or "").endswith(update_id)
-            }
-            if not run.is_back and not killed <= run.working.keys():
-                yield f"the update {update_id} of {job} kills {killed}, and works on {sorted(run.working)}"
-        for (job, update_id), details in state.updates.items():
-            if status_of(details) is JobUpdateStatus.ROLLED_BACK and (job, update_id) not in self._seen_back:
-                self._seen_back.add((job, update_id))
-                initial = Run(state, job, update_id, *by_the_clock(self._now().wall_ms)).initial
-                for task in state.active_of(job):
-                    if task.instance in initial and task.config != initial[task.instance]:
-                        yield f"{task.task_id} is not as it was before the update {update_id}, which went back"
-
-    def _in_the_wrong_place(self, state: State) -> Iterator[str]:
-        """Constraints hold; on a host that is dedicated is only what asks for it."""
-        together: Counter[tuple[JobKey, str, str, int]] = Counter()
-        for task in state.with_status(ACTIVE):
-            if task.host is None:
-                continue
-            host = state.hosts[task.host]
-            constraints = {one.name: one.constraint for one in task.config.wire.constraints or ()}
-            if host.values("dedicated") and "dedicated" not in constraints:
-                yield f"{task.task_id} is on {task.host}, which is dedicated"
-            for name, constraint in constraints.items():
-                assert name is not None
-                assert constraint is not None
-                values = host.values(name)
-                if constraint.limit is not None:
-                    together.update((task.job, name, value, constraint.limit.limit or 0) for value in values)
-                elif constraint.value is not None:
-                    is_among = bool(values.intersection(constraint.value.values or ()))
-                    if is_among is bool(constraint.value.negated):
-                        yield f"{task.task_id} is on {task.host}, where {name} is {sorted(values)}"
-        for (job, name, value, limit), count in together.items():
-            if count > limit:
-                yield f"{job} has {count} tasks where {name} is {value}, and {limit} may be"
 
     def _doubles(self) -> Iterator[str]:
         """Two that live of one instance: only where the scheduler had to give one of them up for lost."""
@@ -847,12 +780,6 @@ class SimulatedCluster:
         reasons = self.engine.pending_reasons()
         waiting = [task for task in self.durable.active_of(job) if task.status is ScheduleStatus.PENDING]
         return bool(waiting) and all(reasons[task.task_id].startswith(_no_room(task)) for task in waiting)
-
-
-#: Of a state, all that is kept; in which order does not matter.
-_KEPT: Final = (
-    "framework_id", "tasks", "cron_jobs", "cron_runs", "quotas", "hosts", "updates", "active_updates", "maintenance",
-)  # fmt: skip
 
 
 #: Why a task may wait for good: the cluster is full where it may be, or there is one of the job already.
