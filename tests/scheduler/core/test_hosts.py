@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scheduler.core.changes import DropHost
 from scheduler.core.commands import StartMaintenance
-from scheduler.core.events import Disconnected, DiskFull, Subscribed, Woke
+from scheduler.core.events import Disconnected, DiskFull, DiskHasRoom, Subscribed, Woke
 from tests.support.world import BEGIN, JOB, World, offer
 
 DAY_S = 86400.0
@@ -101,5 +101,6 @@ def test_what_cannot_be_forgotten_for_want_of_room_is_forgotten_later() -> None:
     world.engine.undo(world.now)
     world.engine.committed()
     assert hosts(world) == ["host-1"]
+    world.handle(DiskHasRoom())
     world.pass_s(3700)
     assert hosts(world) == []
