@@ -246,11 +246,15 @@ def test_a_leader_who_is_not_registered_in_time_ends(tmp_path: Path, is_known: b
             program.tell(Subscribed("framework", None, "master"))
         with ThreadPoolExecutor(1) as threads:
             ends = threads.submit(program.run)
-            assert program.look(lambda view: bool(view.metrics["framework_registered"])) is is_known
-            clock[0] = 60.0
-            program.tell(Resumed())
-            if is_known:
-                assert program.look(lambda view: bool(view.metrics["framework_registered"]))
+            try:
+                assert program.look(lambda view: bool(view.metrics["framework_registered"])) is is_known
+                clock[0] = 60.0
+                program.tell(Resumed())
+                if is_known:
+                    assert program.look(lambda view: bool(view.metrics["framework_registered"]))
+                else:
+                    until(ends.done, "it ends")
+            finally:
                 program.tell(Ended(ExitCode.OK, "asked"))
             ended = ends.result(SOON_S)
     assert ended.code == (ExitCode.OK if is_known else ExitCode.TIMED_OUT)
