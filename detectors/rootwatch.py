@@ -334,12 +334,12 @@ class RootWatch:
         if not name:  # the directory itself is gone, or another
             self._check(active, is_thorough=True)
             return False
-        if name != paths.RUNNER:
+        if name not in (paths.RUNNER, paths.HEALTH):
             return False
         active.has_changed()
         self._ledger.change(active.key)
         path = paths.runner_checkpoint(self.path, active.task_id)
-        return bool(mask & IN_CLOSE_WRITE) and is_owned(path) is True
+        return name == paths.RUNNER and bool(mask & IN_CLOSE_WRITE) and is_owned(path) is True
 
     # -- Coming and going --------------------------------------------------------------------------------------------
 

@@ -126,6 +126,7 @@ class ActiveTask:
         self.signature = (
             *_signature(paths.runner_checkpoint(self.root.path, self.task_id)),
             *_signature(paths.task_path(self.root.path, self.task_id, paths.ACTIVE)),
+            *_signature(paths.health_file(self.root.path, self.task_id)),
         )
         return self.signature != before
 

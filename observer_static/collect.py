@@ -19,7 +19,7 @@ from observer_static.context import Context
 from observer_static.facts import TaskFacts
 from observer_static.options import Options
 from observer_static.pages import Page, TaskPage
-from observer_static.parts import Health, TaskRow
+from observer_static.parts import TaskRow
 from observer_static.reach import claim_of
 from observer_static.sizes import page_bytes
 from observer_static.tails import LogDir, open_logs
@@ -55,7 +55,6 @@ def task_pages(
     now_s: float,
     usage: TaskUsage | None = None,
     history: Sequence[UsagePoint] = (),
-    health: Health | None = None,
     prefix: str = "",
     staying: Callable[[str], int | None] = _none_stays,
 ) -> Iterator[Page]:
@@ -68,7 +67,7 @@ def task_pages(
     """
     context = Context(facts, options, now_s, usage, prefix)
     room = room_bytes(options.max_bytes, reserved_of(context).disk_bytes)
-    own, taken = task_page(context, history, health, room)
+    own, taken = task_page(context, history, room)
     raw_bytes = staying(layout.RAW)
     raw = raw_page(context) if raw_bytes is None else None
     if raw is not None:
@@ -94,7 +93,7 @@ def task_pages(
 def lone_page(facts: TaskFacts, options: Options, now_s: float, usage: TaskUsage | None = None) -> TaskPage:
     """The task's own page, for where no other page is: it links to none, but to raw files."""
     context = Context(facts, options, now_s, usage)
-    own, _ = task_page(context, (), None, options.max_bytes)
+    own, _ = task_page(context, (), options.max_bytes)
     return relinked(context, Plan(), own)
 
 

@@ -28,6 +28,7 @@ from observer_static.context import (
 from observer_static.sizes import page_bytes, part_bytes
 from thermos.core.explain import ProcessView, Stage
 from thermos.formats import paths
+from thermos.formats.health_file import Verdict
 from thermos.states import ProcessState
 from thermos.words import process_words, runner_words, some_names
 
@@ -70,6 +71,7 @@ def row_of(context: Context, key: str | None, pages_kept: bool, start: str) -> p
     """One task on the index page at *start*."""
     facts = context.facts
     header = facts.state.header
+    health = health_of(context)
     task_dir = layout.task_dir(key) if key is not None and pages_kept else None
     return parts.TaskRow(
         task_id=shown(facts.task_id),
@@ -86,7 +88,7 @@ def row_of(context: Context, key: str | None, pages_kept: bool, start: str) -> p
         launched_at_s=context.launched_at_s,
         usage=_usage(context),
         ports=ports_of(header.ports if header is not None else None, context.hostname),
-        is_healthy=None,
+        is_healthy=health.is_healthy if health is not None and facts.is_active and health.is_current else None,
         has_runner=facts.has_runner,
         notice=_row_notice(context),
     )
@@ -119,6 +121,20 @@ def _since_s(context: Context) -> float | None:
     return from_ms(statuses[-1].timestamp_ms) if statuses else None
 
 
+def health_of(context: Context) -> parts.Health | None:
+    """What the task's executor said last of its health; None: it is not known here."""
+    claim = context.facts.health
+    if claim is None:
+        return None
+    return parts.Health(
+        is_checked=claim.verdict is not Verdict.UNCHECKED,
+        is_current=claim.is_current,
+        is_healthy={Verdict.HEALTHY: True, Verdict.UNHEALTHY: False}.get(claim.verdict),
+        text=shown(context.line(claim.text), MAX_PHRASE),
+        since_s=clamped_time(claim.since_s) if claim.since_s is not None else None,
+    )
+
+
 def _usage(context: Context) -> parts.Usage | None:
     return usage_of(context.usage.task, context.usage.disk_bytes) if context.usage is not None else None
 
@@ -134,9 +150,7 @@ def reserved_of(context: Context) -> parts.Reserved:
     return parts.Reserved(cpu=finite(resources.cpu), ram_bytes=count(resources.ram), disk_bytes=count(resources.disk))
 
 
-def task_page(
-    context: Context, history: Sequence[UsagePoint], health: parts.Health | None, room: int
-) -> tuple[pages.TaskPage, int]:
+def task_page(context: Context, history: Sequence[UsagePoint], room: int) -> tuple[pages.TaskPage, int]:
     """The task's page in its share of *room* bytes, with links to all others, and what it takes.
 
     ``relinked`` takes away the links to pages that are not written. Where the room is tight, the pictures go first,
@@ -144,12 +158,12 @@ def task_page(
     """
     most = task_page_bytes(room)
     everything = Plan(dict.fromkeys(context.views), has_raw=True, browse_bytes=1)
-    page = _task_page(context, everything, history, health)
+    page = _task_page(context, everything, history)
     if (taken := page_bytes(page)) <= most:
         return page, taken
     # Few processes will have pages: links lead to raw files, and those are longer.
     nothing = Plan(has_raw=True, browse_bytes=1)
-    page = _task_page(context, nothing, history, health)
+    page = _task_page(context, nothing, history)
     if page.timeline is not None:
         page = replace(page, timeline=_timeline(context, nothing, page.processes, MAX_BARS // 10))
     if page_bytes(page) > most:
@@ -209,9 +223,7 @@ def relinked(context: Context, plan: Plan, page: pages.TaskPage) -> pages.TaskPa
     return replace(page, processes=rows, timeline=drawn)
 
 
-def _task_page(
-    context: Context, plan: Plan, history: Sequence[UsagePoint], health: parts.Health | None
-) -> pages.TaskPage:
+def _task_page(context: Context, plan: Plan, history: Sequence[UsagePoint]) -> pages.TaskPage:
     facts = context.facts
     header = facts.state.header
     reserved = reserved_of(context)
@@ -240,7 +252,7 @@ def _task_page(
         launched_at_s=context.launched_at_s,
         ended_at_s=_since_s(context) if state is not None and state.is_terminal else None,
         notices=tuple(_notices(context)),
-        health=health,
+        health=health_of(context),
         ports=ports_of(header.ports if header is not None else None, context.hostname),
         usage=_usage(context),
         reserved=reserved,

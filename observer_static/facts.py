@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from thermos.checkpoints import Finding, TaskReading, is_owned
+from thermos.checkpoints import Finding, TaskReading, has_owner, is_owned
 from thermos.core.state import RunnerState
 from thermos.errors import TaskInvalid
-from thermos.formats import paths, task_json
+from thermos.formats import health_file, paths, task_json
+from thermos.formats.health_file import Verdict
 from thermos.host.beneath import open_regular
 from thermos.schema import Task
 
 #: A task file longer than this is not shown and not believed.
 MAX_TASK_FILE_BYTES: Final = 4 << 20
+
+
+class HealthClaim(NamedTuple):
+    """What an executor said last of its task's health."""
+
+    verdict: Verdict
+    text: str
+    since_s: float | None
+    #: Whether that executor lives, so that it still holds; None: cannot be told.
+    is_current: bool | None
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,8 @@ class TaskFacts:
     has_runner: bool | None
     #: Uid of who alone can have written the checkpoint: how credible it is. None: not to be told.
     author_uid: int | None = None
+    #: None: no executor has left word of it here.
+    health: HealthClaim | None = None
 
 
 def read_facts(root: str, task_id: str, is_active: bool, reading: TaskReading | None = None) -> TaskFacts:
@@ -71,6 +85,7 @@ def read_facts(root: str, task_id: str, is_active: bool, reading: TaskReading | 
         mtime_s=checkpoint.mtime_s,
         has_runner=has_runner,
         author_uid=checkpoint.author_uid,
+        health=read_health(root, task_id, checkpoint.author_uid),
     )
 
 
@@ -105,14 +120,36 @@ def _definition(root: str, task_id: str, is_active: bool) -> tuple[bytes | None,
     return None, None, trouble
 
 
+def read_health(root: str, task_id: str, author_uid: int | None) -> HealthClaim | None:
+    """What lies there of the task's health, if whoever wrote its checkpoint, or root, wrote that too."""
+    path = paths.health_file(root, task_id)
+    try:
+        fd = _open(root, path)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        try:
+            info = os.fstat(fd)
+            if info.st_nlink != 1 or info.st_mode & stat.S_IWOTH or info.st_uid not in (0, author_uid):
+                return None
+            data = file.read(health_file.MAX_BYTES + 1)
+            return HealthClaim(*health_file.decode(data), has_owner(fd)) if len(data) <= health_file.MAX_BYTES else None
+        except (OSError, ValueError):
+            return None
+
+
 def _read(root: str, path: str) -> bytes:
+    with os.fdopen(_open(root, path), "rb") as file:
+        return file.read(MAX_TASK_FILE_BYTES + 1)
+
+
+def _open(root: str, path: str) -> int:
+    """The regular file *path* below *root*; no link is followed. Raises OSError."""
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = open_regular(root_fd, path[len(root) + 1 :], os.O_RDONLY | os.O_CLOEXEC)
+        return open_regular(root_fd, path[len(root) + 1 :], os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(root_fd)
-    with os.fdopen(fd, "rb") as file:
-        return file.read(MAX_TASK_FILE_BYTES + 1)
 
 
 def _bound(task: Task, state: RunnerState) -> Task:

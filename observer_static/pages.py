@@ -77,7 +77,7 @@ class TaskPage:
     launched_at_s: float | None = field(metadata=doc("When it was launched."))
     ended_at_s: float | None = field(metadata=doc("When it ended; None: it has not."))
     notices: tuple[Notice, ...] = field(metadata=doc("Faults of its files, a missing runner, survivors, a full disk."))
-    health: Health | None = field(metadata=doc("What health checks say; None: health is not checked."))
+    health: Health | None = field(metadata=doc("What health checks say; None: not known here."))
     ports: tuple[Port, ...] = field(metadata=doc("Its ports."))
     usage: Usage | None = field(metadata=doc("What it uses now; None: not measured."))
     reserved: Reserved = field(metadata=doc("What it may use."))

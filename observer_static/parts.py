@@ -145,8 +145,12 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What health checks say; a page without one says that health is not checked."""
+    """What health checks say, as the task's executor told it last."""
 
+    is_checked: bool = field(default=True, metadata=doc("Whether anything checks it; all else is empty if not."))
+    is_current: bool | None = field(
+        default=True, metadata=doc("Whether that executor lived when the page was written; None: cannot be told.")
+    )
     is_healthy: bool | None = field(metadata=doc("The verdict; None: not yet decided."))
     text: str = field(metadata=doc("The verdict in words, with its reason."))
     since_s: float | None = field(metadata=doc("Since when; None: not known."))
@@ -263,7 +267,9 @@ class TaskRow:
     launched_at_s: float | None = field(metadata=doc("When it was launched."))
     usage: Usage | None = field(metadata=doc("What it uses now; None: not measured."))
     ports: tuple[Port, ...] = field(metadata=doc("Its ports."))
-    is_healthy: bool | None = field(metadata=doc("What health checks say; None: not checked or not decided."))
+    is_healthy: bool | None = field(
+        metadata=doc("What health checks say; None: not checked, not decided or not known here.")
+    )
     has_runner: bool | None = field(
         metadata=doc("Whether its runner lives; None: cannot be told. Matters for active tasks.")
     )

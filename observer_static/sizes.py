@@ -37,7 +37,7 @@ _MARKUP_BYTES: Final[dict[type, int]] = {
     parts.Lane: 250,
     parts.Timeline: 1200,
     parts.StateChange: 350,
-    parts.Health: 400,
+    parts.Health: 600,
     parts.Span: 20,
     parts.Follow: 200,
     parts.Log: 1000,

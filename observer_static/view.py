@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from observer_static import layout
-from observer_static.facts import TaskFacts, read_facts
+from observer_static.facts import TaskFacts, read_facts, read_health
 from observer_static.options import Options
 from thermos.checkpoints import is_owned
 from thermos.formats import paths
@@ -187,8 +187,11 @@ def _signature(key: TaskKey, is_active: bool) -> tuple[tuple[object, ...], int]:
 
 
 def _with_runner(facts: TaskFacts) -> TaskFacts:
-    """*facts* with what the kernel says of the runner now: its death changes no file."""
+    """*facts* with what the kernel says of the runner and the executor now: their death changes no file."""
     if not facts.is_active:
         return facts
     has_runner = is_owned(paths.runner_checkpoint(facts.root, facts.task_id))
-    return facts if has_runner == facts.has_runner else replace(facts, has_runner=has_runner)
+    health = read_health(facts.root, facts.task_id, facts.author_uid)
+    if has_runner == facts.has_runner and health == facts.health:
+        return facts
+    return replace(facts, has_runner=has_runner, health=health)

@@ -248,7 +248,8 @@ _CHECKPOINT_PAGE: Final = """\
 
 A task's checkpoint is a directory of streams, `ROOT/checkpoints/TASK_ID/`: `runner`, written by its runner,
 and one `coordinator.PROCESS` for each process, written by the coordinators of its runs. All are of the format
-below. The runner's stream is the whole story; the others are its inbox.
+below. The runner's stream is the whole story; the others are its inbox. A file `health` beside them is no stream: it is
+JSON, what the task's executor says of its health, and may be missing.
 
 The format is Aurora's (`thermos_internal.thrift`, framed as by `twitter.common.recordio`), extended by fields
 whose ids are {first_id} or more, which Aurora's readers skip. They are marked *ours*. The version of our

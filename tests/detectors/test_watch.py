@@ -21,6 +21,8 @@ from detectors.watch import HostWatcher
 from tests.support.box import SOON_S, Box, until
 from tests.support.roots import add_task, append, finish, make_root, sandbox, stream, task_file
 from thermos.checkpoints import is_owned, read_task
+from thermos.executor.health_record import HealthRecord
+from thermos.formats.health_file import Health, Verdict
 
 pytestmark = pytest.mark.process
 
@@ -91,6 +93,24 @@ def test_the_first_look_finds_everything(root: Path) -> None:
         assert len(watch.tasks) == 2
         assert watch.notices == ()
         nothing_more(watch)
+
+
+@pytest.mark.parametrize("by", ["kernel", "polling"])
+def test_what_an_executor_says_of_a_tasks_health_is_a_change(
+    root: Path, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_task(root, "t")
+    if by == "polling":
+        monkeypatch.setattr("detectors.rootwatch.remote_name", lambda fd: "nfs")
+    with watcher(root, poll_s=0.05) as watch:
+        assert soon(watch).appeared == {TaskKey(str(root), "t")}
+        watch.wait(0)
+        record = HealthRecord(str(root), "t")
+        record.write(Health(Verdict.HEALTHY, "one", None))
+        assert soon(watch).changed == {TaskKey(str(root), "t")}
+        record.write(Health(Verdict.UNHEALTHY, "two", None))
+        assert soon(watch).changed == {TaskKey(str(root), "t")}
+        record.close()
 
 
 def test_a_task_from_its_first_file_to_its_last(root: Path) -> None:

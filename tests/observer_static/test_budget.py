@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from observer_static import pages, parts
 from observer_static.budget import LEAST_BYTES, SMALL_BYTES, OlderRun, plan, room_bytes
 from observer_static.collect import task_pages
-from observer_static.facts import read_facts
+from observer_static.facts import HealthClaim, read_facts
 from observer_static.history import UsagePoint
 from observer_static.options import Options, RawLinks
 from observer_static.render import Renderer
@@ -32,6 +33,7 @@ from tests.thermos.cli.command import (
     write_task,
 )
 from thermos.checkpoints import list_tasks
+from thermos.formats.health_file import Verdict
 from thermos.host.usage import TaskUsage, Usage
 from thermos.records import DeathCertificate, Note, Record
 from thermos.states import ProcessState, TaskState
@@ -50,7 +52,7 @@ def rendered(root: Path, task_id: str = "t", is_active: bool = True, **more: Any
     """Every page's content, each no longer than was counted."""
     found = {}
     options = more.pop("options", OPTIONS)
-    facts = read_facts(str(root), task_id, is_active)
+    facts = replace(read_facts(str(root), task_id, is_active), health=more.pop("health", None))
     resources = facts.task.resources if facts.task is not None else None
     left = room_bytes(options.max_bytes, resources.disk if resources is not None else None)
     for page in task_pages(facts, options, NOW_S, **more):
@@ -120,7 +122,7 @@ def everything(processes: int) -> dict[str, Any]:
         "history": [
             UsagePoint(NOW_S - 3600 + n, (n * 7919 % 100) / 37, n * 7919 % 1000 * MB, n * MB) for n in range(3600)
         ],
-        "health": parts.Health(is_healthy=False, text="<" * 300, since_s=START_S),
+        "health": HealthClaim(Verdict.UNHEALTHY, "<" * 300, START_S, None),
     }  # fmt: skip
 
 

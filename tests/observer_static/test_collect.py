@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
+import subprocess
+import sys
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +40,9 @@ from tests.thermos.cli.command import (
 from thermos.checkpoints import list_tasks
 from thermos.core.state import RunnerState
 from thermos.errors import IllegalMove
+from thermos.executor.health_record import HealthRecord
+from thermos.formats import paths
+from thermos.formats.health_file import MAX_BYTES, Health, Verdict, encode
 from thermos.host.usage import TaskUsage, Usage
 from thermos.records import DeathCertificate, Note, ProcessStatus, Record, RunnerHeader, TaskStatus
 from thermos.states import ProcessState, TaskState
@@ -286,10 +293,9 @@ def test_usage_history_and_health(tmp_path: Path) -> None:
         NOW_S, float("nan"), 1 << 19, None, None, 1.0, 0.5, 3, 9, None, 10, 2, None, None
     )  # fmt: skip
     history = [UsagePoint(NOW_S - 60 + second, 0.5, 1 << 19, None) for second in range(60)]
-    health = parts.Health(is_healthy=True, text="fine", since_s=None)
-    found = collect(tmp_path, is_active=True, usage=TaskUsage(used, {"p": used}, 77), history=history, health=health)
+    found = collect(tmp_path, is_active=True, usage=TaskUsage(used, {"p": used}, 77), history=history)
     page = task_page(found)
-    assert page.usage is not None and page.health is health
+    assert page.usage is not None and page.health is None
     assert (page.usage.cpu, page.usage.ram_bytes, page.usage.disk_bytes, page.usage.read_bytes) == (
         None, 1 << 19, 77, None,
     )  # fmt: skip
@@ -591,3 +597,87 @@ def test_facts_of_what_is_no_file(tmp_path: Path) -> None:
     assert facts.task is None and facts.findings and facts.trouble is not None
     for task_id in ("", ".", "..", "a/b", "\0", "x" * 300):
         assert read_facts(str(tmp_path), task_id, True).findings
+
+
+# -- Health -----------------------------------------------------------------------------------------------------------
+
+ILL = Health(Verdict.UNHEALTHY, "GET /health \u202e gave 503", NOW_S - 60)
+
+
+#: Says it, and lives until it is killed.
+EXECUTOR = """
+import sys
+from thermos.executor.health_record import HealthRecord
+from thermos.formats.health_file import decode
+record = HealthRecord(sys.argv[1], "t")
+record.write(decode(sys.argv[2].encode()))
+print("said", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def executor_that_said(health: Health, root: Path) -> Iterator[None]:
+    command = [sys.executable, "-c", EXECUTOR, str(root), encode(health).decode()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"said\n"
+        yield
+        process.kill()
+
+
+def health_of(root: Path) -> tuple[parts.Health | None, bool | None]:
+    """What the page says of the active task, and what its row says."""
+    facts = read_facts(str(root), "t", True)
+    return task_page(list(task_pages(facts, OPTIONS, NOW_S))).health, task_row(
+        facts, None, OPTIONS, "t", True
+    ).is_healthy
+
+
+def test_what_an_executor_says_of_health_holds_as_long_as_it_lives(tmp_path: Path) -> None:
+    write_task(tmp_path, "t", [task_status(TaskState.ACTIVE), header("t")], True)
+    assert health_of(tmp_path) == (None, None)
+    with executor_that_said(ILL, tmp_path):
+        text = "GET /health \\u202e gave 503"
+        now = parts.Health(is_current=True, is_healthy=False, text=text, since_s=NOW_S - 60)
+        assert health_of(tmp_path) == (now, False)
+    assert health_of(tmp_path) == (replace(now, is_current=False), None), "it is the last that was known"
+
+
+def test_a_task_that_nobody_checks_and_a_verdict_that_is_not_there_yet(tmp_path: Path) -> None:
+    write_task(tmp_path, "t", [task_status(TaskState.ACTIVE), header("t")], True)
+    record = HealthRecord(str(tmp_path), "t")
+    record.write(Health(Verdict.UNCHECKED, "", None))
+    page, row = health_of(tmp_path)
+    assert page is not None and (page.is_checked, page.is_healthy, row) == (False, None, None)
+    record.write(Health(Verdict.UNDECIDED, "Waits.", None))
+    page, row = health_of(tmp_path)
+    assert page is not None and (page.is_checked, page.is_healthy, page.text, row) == (True, None, "Waits.", None)
+    record.close()
+
+
+@pytest.mark.parametrize("how", ["link", "hard link", "fifo", "huge", "damaged", "open to all", "somebody else's"])
+def test_a_health_file_that_cannot_be_believed_is_none(tmp_path: Path, how: str) -> None:
+    write_task(tmp_path, "t", [task_status(TaskState.ACTIVE), header("t")], True)
+    path = Path(paths.health_file(str(tmp_path), "t"))
+    path.write_bytes(encode(ILL))
+    assert health_of(tmp_path)[0] is not None
+    other = tmp_path / "other"
+    if how == "link":
+        path.rename(other)
+        path.symlink_to(other)
+    elif how == "hard link":
+        other.hardlink_to(path)
+    elif how == "fifo":
+        path.unlink()
+        os.mkfifo(path)
+    elif how == "huge":
+        path.write_bytes(encode(ILL) + b" " * MAX_BYTES)
+    elif how == "damaged":
+        path.write_bytes(encode(ILL)[:-9])
+    elif how == "open to all":
+        path.chmod(0o666)
+    elif os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    else:
+        pytest.skip("giving a file away takes root")
+    assert health_of(tmp_path) == (None, None)

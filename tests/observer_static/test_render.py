@@ -22,7 +22,7 @@ from observer_static import pages, parts, render
 from observer_static.filters import FILTERS
 from observer_static.marks import MARKS
 from observer_static.pages import Page, RawPage
-from observer_static.parts import Follow, Link, Span
+from observer_static.parts import Follow, Health, Link, Span
 from observer_static.render import TEMPLATES, Renderer, agents, sections, smaller_css, smaller_js
 from observer_static.sizes import page_bytes
 from tests.observer_static import samples
@@ -197,6 +197,35 @@ def test_the_index_says_whom_it_is_for(renderer: Renderer) -> None:
     assert "For operators" in html_of(renderer, samples.INDEX_PAGE)
     owned = html_of(renderer, replace(samples.INDEX_PAGE, owner="www-data"))
     assert "For operators" not in owned and "Only tasks of the user www-data" in owned
+
+
+@pytest.mark.parametrize(
+    "health, is_active, said",
+    [
+        (None, True, "not known here"),
+        (Health(is_checked=False, is_healthy=None, text="", since_s=None), True, "not checked"),
+        (Health(is_healthy=None, text="Waits.", since_s=None), True, "not decided Waits."),
+        (Health(is_healthy=True, text="Fine.", since_s=0.0), True, "healthy Fine., since 1970-01-01 00:00:00"),
+        (Health(is_healthy=False, text="503", since_s=None), False, "last known: not healthy 503"),
+        (
+            Health(is_current=False, is_healthy=True, text="Fine.", since_s=None),
+            True,
+            "last known: healthy Fine. its executor is gone",
+        ),
+        (
+            Health(is_current=None, is_healthy=True, text="Fine.", since_s=None),
+            True,
+            "last known: healthy Fine. it could not be told whether its executor lives",
+        ),
+    ],
+)
+def test_a_task_says_what_is_known_of_its_health(
+    renderer: Renderer, health: Health | None, is_active: bool, said: str
+) -> None:
+    page = replace(samples.TASK_PAGE, health=health, is_active=is_active)
+    text = renderer.render(page).content.decode()
+    [found] = re.findall(r"<dt>Health</dt><dd>(.*?)</dd>", text, re.DOTALL)
+    assert " ".join(re.sub(r"<[^>]*>", "", found).split()) == said
 
 
 @pytest.mark.parametrize("has_runner, said", [(True, "lives"), (False, "is gone"), (None, "unknown")])

@@ -8,18 +8,18 @@ from typing import Final
 
 from observer_static.as_owner import become
 from observer_static.collect import task_pages
-from observer_static.facts import TaskFacts
+from observer_static.facts import HealthClaim, TaskFacts
 from observer_static.options import Options
 from observer_static.pages import File, Page, TaskPage
-from observer_static.parts import Health
 from observer_static.publish import publish
 from observer_static.render import Renderer
 from thermos import __version__
 from thermos.checkpoints import Finding, fold, has_owner
 from thermos.core.state import RunnerState
 from thermos.executor.links import PAGES_NAME, RunLinks, at_the_top
-from thermos.executor.pages import HealthWords, PagesOrder, is_ours
+from thermos.executor.pages import PagesOrder, is_ours
 from thermos.formats import checkpoint, paths, task_json
+from thermos.formats.health_file import Health
 from thermos.host.beneath import open_dir, open_regular
 from thermos.host.usage import Sampler
 
@@ -55,16 +55,15 @@ class Writer:
             raw_links=RunLinks(order.directory),
         )
 
-    def write(self, health: HealthWords | None, now_s: float) -> None:
+    def write(self, health: Health | None, now_s: float) -> None:
         """Bring the pages up to date. Raises OSError, ThermosError."""
-        facts = self._facts()
+        facts = self._facts(health)
         usage = self._sampler.sample({"": self._state}).get("") if facts.is_active else None
-        words = Health(is_healthy=health.is_healthy, text=health.text, since_s=health.since_s) if health else None
-        wanted = list(task_pages(facts, self._options, now_s, usage, (), words))
+        wanted = list(task_pages(facts, self._options, now_s, usage))
         publish((self._renderer.render(page) for page in wanted), self._directory, below=PAGES_NAME)
         self._write_top(wanted[0])
 
-    def _facts(self) -> TaskFacts:
+    def _facts(self, health: Health | None) -> TaskFacts:
         order = self._order
         while data := os.read(self._stream, _READ_BYTES):
             fold(checkpoint.Stream(self._decoder.feed(data), 0, None), self._path, self._state, self._findings)
@@ -88,6 +87,7 @@ class Writer:
             mtime_s=info.st_mtime,
             has_runner=has_owner(self._stream) if is_active else False,
             author_uid=info.st_uid,
+            health=HealthClaim(*health, is_current=True) if health is not None else None,
         )
 
     def _write_top(self, page: Page) -> None:

@@ -7,7 +7,6 @@ and ends when there are none.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -16,8 +15,11 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
+from thermos.executor.health_record import HealthRecord
+from thermos.formats import health_file
+from thermos.formats.health_file import Health
 from thermos.host.forking import fork
 from thermos.host.linux import set_name
 from thermos.host.loop import Loop
@@ -31,6 +33,8 @@ WRITE_S: Final = 60.0
 #: A killed child is waited for no longer: one that hangs in its disk ends when that answers.
 REAP_S: Final = 1.0
 _MESSAGE_BYTES: Final = 64 << 10
+#: To the child, where nothing is known of the task's health.
+_NOT_TOLD: Final = b"-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,22 +52,18 @@ class PagesOrder:
     owner: tuple[int, int] | None
 
 
-class HealthWords(NamedTuple):
-    """What the checks say."""
-
-    is_healthy: bool | None
-    text: str
-    since_s: float | None
-
-
 class Pages:
-    """Keeps the pages up to date. *complain* hears why they could not be written, once for each reason."""
+    """Keeps the pages up to date, and the file beside the checkpoint that tells others of the task's health.
+
+    *complain* hears why they could not be written, once for each reason.
+    """
 
     def __init__(self, loop: Loop, order: PagesOrder, complain: Callable[[str], object]) -> None:
         self._loop = loop
         self._order = order
         self._complain = complain
-        self._health: HealthWords | None = None
+        self._health: Health | None = None
+        self._record = HealthRecord(order.root, order.task_id)
         self._pid = 0
         self._socket: socket.socket | None = None
         #: The child writes.
@@ -72,13 +72,15 @@ class Pages:
         self._is_second_try = False
         self._finished: Callable[[], object] | None = None
         self._last_complaint = ""
+        self._health_complaint = ""
 
     # -- From the executor -----------------------------------------------------------------------------------------
 
-    def changed(self, health: HealthWords | None = None) -> None:
+    def changed(self, health: Health | None = None) -> None:
         """Something is different: write them soon."""
         if health is not None:
             self._health = health
+        self._record_health()
         if not self._is_stale:
             self._is_stale = True
             self._loop.call_later((self, "settle"), SETTLE_S, self._write)
@@ -96,6 +98,20 @@ class Pages:
         for key in ("settle", "finish", "late"):
             self._loop.cancel((self, key))
         self._drop()
+        self._record.close()
+
+    def _record_health(self) -> None:
+        if self._health is None:
+            return
+        try:
+            self._record.write(self._health)
+        except FileNotFoundError:
+            pass  # the runner has not made the checkpoint yet: with its next change
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if reason != self._health_complaint:
+                self._health_complaint = reason
+                self._complain(f"what health checks say could not be written beside the checkpoint: {reason}")
 
     # -- The child, from here --------------------------------------------------------------------------------------
 
@@ -107,7 +123,7 @@ class Pages:
             if self._socket is None:
                 self._start()
             assert self._socket is not None
-            self._socket.send(json.dumps(self._health).encode())
+            self._socket.send(health_file.encode(self._health) if self._health is not None else _NOT_TOLD)
         except BrokenPipeError:  # it has just left, having had nothing to do
             self._died()
             return
@@ -229,8 +245,7 @@ def _be_writer(order: PagesOrder, channel: socket.socket) -> NoReturn:
             try:
                 if writer is None:
                     writer = Writer(order)
-                words = json.loads(asked)
-                writer.write(HealthWords(*words) if words is not None else None, time.time())
+                writer.write(health_file.decode(asked) if asked != _NOT_TOLD else None, time.time())
                 answer = b"ok"
             except Exception as error:  # noqa: BLE001  told to the executor, whatever it is
                 answer = f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:2000]

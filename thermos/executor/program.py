@@ -55,8 +55,9 @@ from thermos.executor.errand import Errand
 from thermos.executor.limits import Limits
 from thermos.executor.log import Log
 from thermos.executor.options import Options
-from thermos.executor.pages import HealthWords, Pages, PagesOrder
+from thermos.executor.pages import Pages, PagesOrder
 from thermos.executor.runner_child import RunnerChild, RunnerOrder
+from thermos.formats.health_file import Health, Verdict
 from thermos.health.checker import SNOOZE_NAME
 from thermos.host.command import User, find_user
 from thermos.host.http_client import Request, Response
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
 CHECKPOINTS_NAME: Final = "checkpoints"
 #: Of the time before the agent kills us, what is left for telling how it ended.
 LAST_WORDS_S: Final = 1.0
+_VERDICTS: Final = {True: Verdict.HEALTHY, False: Verdict.UNHEALTHY, None: Verdict.UNDECIDED}
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -413,7 +415,10 @@ class Program:
         def show(words: Words) -> None:
             self._log.info(words.text)
             if self._pages is not None:
-                self._pages.changed(HealthWords(words.is_healthy, words.text, time.time()))
+                self._pages.changed(Health(_VERDICTS[words.is_healthy], words.text, time.time()))
+
+        if not wanted and self._pages is not None:
+            self._pages.changed(Health(Verdict.UNCHECKED, "", None))
 
         snooze = os.path.join(self._plan.root, SNOOZE_NAME)
         self._checks = checks.Checks(self._loop, wanted, snooze, self._handle, show)

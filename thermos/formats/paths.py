@@ -6,6 +6,7 @@ Layout, from Aurora (``thermos/common/path.py``)::
     ROOT/tasks/finished/TASK_ID
     ROOT/checkpoints/TASK_ID/runner        the runner's stream
     ROOT/checkpoints/TASK_ID/coordinator.PROCESS
+    ROOT/checkpoints/TASK_ID/health         ours: what the executor says of its health, see ``health_file.py``
     ROOT/checkpoints/TASK_ID/.new-task     ours: the task file while it is written
     LOG_DIR/PROCESS/RUN/stdout, stderr     and stdout.1 … when rotated, stdout.1.gz when compressed
     SANDBOX/.thermos-sandbox               ours: the marker that names the task this directory was made for
@@ -31,6 +32,7 @@ CHECKPOINTS: Final = "checkpoints"
 ACTIVE: Final = "active"
 FINISHED: Final = "finished"
 RUNNER: Final = "runner"
+HEALTH: Final = "health"
 NEW_TASK: Final = ".new-task"
 COORDINATOR_PREFIX: Final = "coordinator."
 
@@ -56,6 +58,11 @@ def checkpoint_dir(root: str, task_id: str) -> str:
 def runner_checkpoint(root: str, task_id: str) -> str:
     """The runner's stream."""
     return f"{root}/{CHECKPOINTS}/{task_id}/{RUNNER}"
+
+
+def health_file(root: str, task_id: str) -> str:
+    """What the task's executor says of its health."""
+    return f"{root}/{CHECKPOINTS}/{task_id}/{HEALTH}"
 
 
 def coordinator_name(process: str) -> str:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from observer_static.facts import read_facts
 from tests.support.box import process
 from thermos.core.lifetime_events import RunnerEnded
 from thermos.definition import build
 from thermos.executor.pages import Pages, PagesOrder
 from thermos.executor.runner_child import RunnerChild, RunnerOrder
+from thermos.formats.health_file import Health, Verdict
 from thermos.host import proc
 from thermos.host.loop import Loop
 from thermos.schema import Task
@@ -122,3 +124,23 @@ def test_two_that_die_of_it_are_enough(stage: Stage) -> None:
     stage.until(is_over, "it is given up")
     assert len(killed) == 2
     assert stage.complaints == ["the task's pages could not be written: their writer died"]
+
+
+def test_what_checks_say_is_on_the_page_and_beside_the_checkpoint(stage: Stage) -> None:
+    stage.pages.changed(Health(Verdict.UNHEALTHY, "GET /health gave 503", 1795182213.0))
+    stage.until(lambda: stage.page.exists() and not stage.pages.is_busy, "the page is there")
+    page = stage.page.read_text()
+    assert "not healthy" in page and "GET /health gave 503" in page
+    health = read_facts(str(stage.page.parent / "checkpoints"), "t", False).health
+    assert health is not None and health[:3] == (Verdict.UNHEALTHY, "GET /health gave 503", 1795182213.0)
+    assert sorted(path.name for path in (stage.page.parent / "checkpoints/checkpoints/t").glob(".*")) == []
+    stage.pages.changed(Health(Verdict.UNCHECKED, "", None))
+    stage.until(lambda: ">not checked<" in stage.page.read_text(), "the page says that nothing is checked")
+    assert not stage.complaints
+
+
+def test_a_verdict_that_cannot_be_left_is_told_once(stage: Stage) -> None:
+    os.mkdir(stage.page.parent / "checkpoints/checkpoints/t/health")
+    for text in ("one", "two"):
+        stage.pages.changed(Health(Verdict.HEALTHY, text, None))
+    assert stage.complaints == ["what health checks say could not be written beside the checkpoint: Is a directory"]
