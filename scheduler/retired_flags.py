@@ -38,6 +38,7 @@ _KERBEROS: Final = _only(
     "there is no Kerberos: use --shiro-ini-path, or a proxy that knows it, before the scheduler",
 )
 _DATABASE: Final = Retired("it was of a store that Aurora gave up itself")
+_LOG: Final = Retired("the log goes to stderr; --verbose makes it say more")
 _INI_REALM: Final = "INI_AUTHNZ org.apache.aurora.scheduler.http.api.security.IniShiroRealmModule"
 
 #: Name, as Aurora spells it → what becomes of it here.
@@ -69,6 +70,7 @@ RETIRED: Final[Mapping[str, Retired]] = MappingProxyType(
         "kerberos_debug": Retired("there is no Kerberos"),
         "kerberos_server_keytab": _KERBEROS,
         "kerberos_server_principal": _KERBEROS,
+        "logtostderr": _LOG,
         "max_leading_duration": Retired(
             "a leader leads for as long as it can; to have it end daily, set RuntimeMaxSec= in its systemd unit"
         ),
@@ -111,6 +113,7 @@ RETIRED: Final[Mapping[str, Retired]] = MappingProxyType(
         "task_assigner_modules": _MODULES,
         "thrift_method_interceptor_modules": _MODULES,
         "use_beta_db_task_store": _DATABASE,
+        "vlog": _LOG,
         "zk_connection_timeout": Retired("ZooKeeper is tried for as long as it takes"),
         "zk_in_proc": _only(
             "false",

@@ -213,6 +213,12 @@ def test_everything_is_told_in_one_go_before_anything_is_begun(
     assert not store.exists()
 
 
+def test_with_local_no_mesos_is_begun_either(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--local", "--local-dir", str(tmp_path / "local"), "--http-port", "99999"]) == 3
+    assert "-http_port: 99999 should be 0 to 65535" in capsys.readouterr().err
+    assert not (tmp_path / "local").exists()
+
+
 # -- flags that there are not ------------------------------------------------------------------------------------------
 
 
@@ -279,6 +285,28 @@ def test_several_schedulers_need_one_store() -> None:
 
 def test_statistics_under_auroras_name_of_the_flag() -> None:
     assert read("-viz_job_url_prefix=http://stats/").flags["stats_url_prefix"] == "http://stats/"
+
+
+def test_a_command_line_of_an_aurora_cluster_goes_on_to_work(tmp_path: Path) -> None:
+    """Flags as operators of Aurora 0.22 write them, those without a use here among them."""
+    (users := tmp_path / "shiro.ini").write_text("[users]\nroot = secret, admin\n[roles]\nadmin = *\n")
+    options = read(
+        "-cluster_name=main", "-hostname=192.168.33.7", "-http_port=8081", "-native_log_quorum_size=1",
+        "-zk_endpoints=localhost:2181", "-mesos_master_address=zk://localhost:2181/mesos",
+        "-serverset_path=/aurora/scheduler", "-native_log_zk_group_path=/aurora/replicated-log",
+        "-native_log_file_path=/var/db/aurora", "-backup_dir=/var/lib/aurora/backups",
+        "-thermos_executor_path=/usr/share/aurora/bin/thermos_executor.pex",
+        "-thermos_executor_flags=--announcer-ensemble localhost:2181 --announcer-hostname 192.168.33.7",
+        "-allowed_container_types=MESOS,DOCKER", "-http_authentication_mechanism=BASIC",
+        f"-shiro_ini_path={users}", "-min_offer_hold_time=1mins", "-receive_revocable_resources=true",
+        "-allow_gpu_resource=true", "-allow_container_volumes=true", "-offer_filter_duration=0secs",
+        "-mesos_driver=V1_DRIVER", "-max_leading_duration=7days", "-vlog=INFO", "-logtostderr", needed=(),
+    )  # fmt: skip
+    assert options.settings.allowed_container_types == {"MESOS", "DOCKER"}
+    assert [line.partition(":")[0] for line in options.ignored] == [
+        "-native_log_quorum_size", "-native_log_zk_group_path, -native_log_file_path",
+        "-http_authentication_mechanism", "-mesos_driver", "-max_leading_duration", "-vlog, -logtostderr",
+    ]  # fmt: skip
 
 
 @pytest.mark.skipif(not SPEC.exists(), reason="the table of Aurora's flags is not here")
