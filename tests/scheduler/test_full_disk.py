@@ -106,6 +106,9 @@ class Heard:
     def call(self, call: Call) -> None:
         self.calls.append(call)
 
+    def metrics(self) -> dict[str, float]:
+        return {}
+
     def close(self) -> None:
         """Nothing."""
 
