@@ -127,7 +127,6 @@ def _run_local(args: argparse.Namespace) -> int:
 
     options_of(args, socket.getfqdn())  # what is wrong is said before anything is begun
     directory = Path(args.local_dir or "aurora-local").absolute()
-    directory.mkdir(parents=True, exist_ok=True)
     mesos = start_local(directory / "mesos")
     try:
         more = program.defaults(directory, mesos.url)

@@ -265,6 +265,9 @@ class Service:
                 except StoreError as error:
                     counts["scheduler_backup_failed"] += 1
                     log.error("no backup could be made: %s", error)
+                except Exception:  # a fault of ours costs this backup, and none of those that follow
+                    counts["scheduler_backup_failed"] += 1
+                    log.exception("no backup could be made, for a fault of ours")
 
     # -- Mesos ---------------------------------------------------------------------------------------------------------
 
