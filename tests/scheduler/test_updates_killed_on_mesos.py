@@ -19,6 +19,7 @@ from tests.support.cluster_updates import (
     priorities,
     start,
     states,
+    until_state,
 )
 from tests.support.updates import batch, batches, only
 from thermos.formats import assigned_task as wire
