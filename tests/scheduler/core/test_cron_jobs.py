@@ -2,71 +2,20 @@
 
 from __future__ import annotations
 
-import random
-from datetime import UTC, datetime
-from typing import Any
-from zoneinfo import ZoneInfo
-
 import pytest
 
-from scheduler.core import cron
 from scheduler.core.changes import CronRun, DropCronRun, PutCronJob, PutCronRun, PutQuota, PutTask
 from scheduler.core.commands import CreateJob, DescheduleCronJob, ScheduleCronJob, StartCronJob
 from scheduler.core.events import DiskFull, DiskHasRoom, Kill, Now, Woke
-from scheduler.core.settings import Settings
 from scheduler.core.state import State
 from scheduler.model import JobKey, Resources
 from scheduler.states import ScheduleStatus
-from scheduler.store.backups import changes_of
-from tests.support.world import JOB, SETTINGS, World, job_of, offer
+from tests.support.cron import Clock, cron_job
+from tests.support.world import JOB, World, job_of, offer
 from thermos.formats.aurora_api import CronCollisionPolicy, JobConfiguration, ResponseCode
 
-KILL, CANCEL, OVERLAP = CronCollisionPolicy
+_, CANCEL, OVERLAP = CronCollisionPolicy
 MINUTE_S = 60.0
-
-
-def cron_job(
-    schedule: str = "0 * * * *", policy: CronCollisionPolicy = KILL, job: JobKey = JOB, instances: int = 1, **more: Any
-) -> JobConfiguration:
-    """A job that runs then; its tasks are none of a service."""
-    made = job_of(job, instances, **{"is_service": False, **more})
-    return made._replace(cron_schedule=schedule, cron_collision_policy=policy)
-
-
-class Clock(World):
-    """A world at a time of day, on the first of a month."""
-
-    def __init__(self, at: str = "11:59:30", settings: Settings = SETTINGS, state: State | None = None, **more: Any):
-        began = datetime.fromisoformat(f"2026-05-01T{at}+00:00")
-        super().__init__(settings, state, Now(round(began.timestamp() * 1000), 1000.0), **more)
-
-    def set_clock(self, to: str) -> None:
-        """Somebody sets it; no time goes by."""
-        self.now = Now(round(datetime.fromisoformat(to).timestamp() * 1000), self.now.mono_s)
-        self.handle(Woke())
-
-    def schedule(self, *given: Any, **more: Any) -> Any:
-        return self.command(ScheduleCronJob(cron_job(*given, **more), "ann"))
-
-    def fail_over(self, down_s: float) -> Clock:
-        """The scheduler dies; another one leads, so much later, of what was durable."""
-        state = State()
-        for change in changes_of(self.engine.state):
-            state.apply(change)
-        other = Clock.__new__(Clock)
-        World.__init__(other, self.settings, state, Now(self.now.wall_ms + round(down_s * 1000), 5.0))
-        other._ids = self._ids
-        return other
-
-    def count(self, name: str) -> float:
-        return self.engine.metrics()[f"cron_job_{name}"]
-
-    def created(self, job: JobKey = JOB) -> list[str]:
-        """When each of the job's tasks was created."""
-        return [
-            datetime.fromtimestamp(task.created_at_ms / 1000, UTC).strftime("%H:%M:%S")
-            for task in self.engine.state.tasks_of(job)
-        ]
 
 
 def run_task(world: World, job: JobKey = JOB) -> None:
@@ -492,84 +441,3 @@ def test_thousands_at_once_leave_room_for_others() -> None:
     assert len(decided.changes) <= 600
     world.pass_s(1)
     assert len(world.engine.state.tasks) == 1200
-
-
-# -- a year ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("makes_up", [False, True])
-def test_a_year_with_failovers_and_clocks_that_jump(seed: int, makes_up: bool) -> None:
-    """Every time of every schedule starts one run, or is told to be missed, and is so only while nobody looked."""
-    dice = random.Random(seed)
-    zone = dice.choice([ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York"), UTC])
-    settings: dict[str, Any] = {"cron_timezone": zone, "cron_run_missed": makes_up, "history_max_per_job": 5}
-    world = Clock("00:00:10", **settings)
-    schedules = {
-        JobKey("www", "prod", f"job{number}"): text
-        for number, text in enumerate(["30 2 * * *", "0 */6 * * *", "15 4 * * MON", "0 0 1 * *", "*/20 3 * * *"])
-    }
-    for key, text in schedules.items():
-        assert world.schedule(text, job=key, policy=CANCEL).code is ResponseCode.OK
-    begin_ms = world.now.wall_ms
-    started: dict[JobKey, list[tuple[int, int]]] = {key: [] for key in schedules}
-    #: Wall times that nobody looked at: from, to.
-    gaps: list[tuple[int, int]] = []
-
-    def follow() -> None:
-        """Note what began; each run ends before the next."""
-        for change in world.changes:
-            if isinstance(change, PutTask) and len(change.task.events) == 1:
-                run = world.engine.state.cron_runs[change.task.job]
-                started[change.task.job].append((change.task.created_at_ms, run.at_ms))
-        world.changes.clear()
-        for task in list(world.engine.state.tasks.values()):
-            world.engine.tasks.forget(task)
-        world.engine.committed()
-
-    def wait(seconds: float) -> None:
-        """Time goes by. The engine is woken when a time has come, a little late, and not for looking at its clock."""
-        end_s = world.now.mono_s + seconds
-        while world.now.mono_s < end_s:
-            left_ms = [
-                (cron.next_ms(cron.parse(text), world.now.wall_ms, zone) or 0) - world.now.wall_ms
-                for text in schedules.values()
-            ]
-            step_s = min(end_s - world.now.mono_s, min(left_ms) / 1000 + dice.choice([0.0, 0.7, 25.0]))
-            world.now = Now(world.now.wall_ms + round(step_s * 1000), world.now.mono_s + step_s)
-            world.handle(Woke())
-            follow()
-
-    for _ in range(40):
-        wait(dice.choice([3600.0, 5 * 86400.0, 9 * 86400.0]))
-        before_ms = world.now.wall_ms
-        match dice.randrange(3):
-            case 0:
-                world = world.fail_over(dice.choice([0.1, 20.0, 45.0, 7200.0, 90_000.0]))
-                gaps.append((before_ms, world.now.wall_ms))
-            case 1:
-                world.now = Now(before_ms + dice.choice([1000, 3_600_000]), world.now.mono_s)
-                gaps.append((before_ms, world.now.wall_ms))
-                wait(1.0)
-            case 2:
-                world.now = Now(before_ms - dice.choice([1000, 3_600_000, 7_200_000]), world.now.mono_s)
-    wait(120.0)
-    end_ms = world.now.wall_ms
-    assert end_ms - begin_ms > 100 * 86_400_000
-    for key, text in schedules.items():
-        all_times = set[int]()
-        at_ms: int | None = begin_ms
-        while (at_ms := cron.next_ms(cron.parse(text), at_ms or 0, zone)) is not None and at_ms <= end_ms:
-            all_times.add(at_ms)
-        times = [at_ms for _, at_ms in started[key]]
-        assert len(times) == len(set(times)), "none twice"
-        assert set(times) <= all_times, "none that was not promised"
-        missed = all_times - set(times)
-        assert all(any(low < one <= high for low, high in gaps) for one in missed), "none missed while somebody looked"
-        run = world.engine.state.cron_runs[key]
-        if not makes_up:
-            assert run.missed == len(missed)
-            assert all(created - at_ms <= 60_000 for created, at_ms in started[key])
-        else:
-            # Of each gap one was made up for.
-            assert run.missed >= len(missed)
