@@ -8,6 +8,7 @@ import errno
 import hashlib
 import logging
 import pwd
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from detectors import plugins
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace, *, owner: pwd.struct_passwd | None, group: int
             Site(output, options, _salt(args), sources, owner=owner, finished_pages=args.finished_pages)
         )
         log.info("writing pages to %s", output.path)
-        view = _view(args, options, watcher, output, site, measuring)
+        view = _view(args, options, watcher, output, site, measuring, notices)
 
         def ready() -> None:
             count = len(site.roster.tasks)
@@ -118,6 +119,7 @@ def _view(
     output: Output,
     site: Site,
     measuring: Measuring | None,
+    notices: Callable[[], Sequence[str]],
 ) -> Shared | None:
     if not args.serve or measuring is None:
         return None
@@ -126,6 +128,8 @@ def _view(
         site.roster.tasks,
         site=output.path,
         owner=args.owner,
+        measures=not args.disable_task_resource_collection,
+        notices=notices,
         roots=lambda: watcher.roots,
         page_key=site.roster.page_key,
         usage=measuring.looked_usage,

@@ -29,6 +29,8 @@ FINISHED: Final = "finished.html"
 #: A task's definition and its sandbox, below the task's directory; the task itself is ``INDEX``.
 RAW: Final = "raw.html"
 BROWSE: Final = "browse.html"
+#: Directory of the pages of a task's processes, below the task's directory.
+PROCESSES: Final = "process"
 #: Directory of a task's pages within its sandbox.
 PAGES_NAME: Final = ".thermos-pages"
 
@@ -62,7 +64,7 @@ def task_dir(key: str) -> str:
 
 def process_page(process: str) -> str:
     """Page of a process, below its task's directory."""
-    return f"process/{segment(process)}.html"
+    return f"{PROCESSES}/{segment(process)}.html"
 
 
 def log_page(process: str, run: int) -> str:

@@ -46,6 +46,14 @@ class View(Protocol):
         """Where tasks are looked for."""
 
     @property
+    def measures(self) -> bool:
+        """Whether ``usage`` measures when it is asked, so that a page made now shows more than one that was kept."""
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What could not be read or watched, in words."""
+
+    @property
     def owner(self) -> str | None:
         """The user whose tasks alone are shown; None: everybody's."""
 
@@ -103,7 +111,9 @@ class Shared:
         *,
         site: str | None = None,
         owner: str | None = None,
+        measures: bool = False,
         roots: Callable[[], Sequence[str]] = tuple,
+        notices: Callable[[], Sequence[str]] = tuple,
         page_key: Callable[[TaskKey], str] = plain_key,
         usage: Callable[[TaskKey], TaskUsage | None] = _nothing,
         history: Callable[[TaskKey], Sequence[UsagePoint]] = _none_yet,
@@ -113,12 +123,14 @@ class Shared:
         self.options = options
         self.site = site
         self.owner = owner
+        self.measures = measures
         self.page_key = page_key
         self.usage = usage
         self.history = history
         self.variables = variables
         self.metrics = metrics
         self._roots = roots
+        self._notices = notices
         self._theirs = tasks
         self._is_stale = True
         self._tasks: Mapping[TaskKey, bool] = MappingProxyType({})
@@ -134,6 +146,11 @@ class Shared:
     def roots(self) -> Sequence[str]:
         """Where tasks are looked for."""
         return self._roots()
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What could not be read or watched, in words."""
+        return self._notices()
 
     def tasks(self) -> Mapping[TaskKey, bool]:
         """Every task → whether it is active, as it was when this was called."""

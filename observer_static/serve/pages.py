@@ -1,4 +1,8 @@
-"""HTML: the site's files, and pages made when they are asked for where no file is kept."""
+"""HTML: the site's files, and pages made when they are asked for.
+
+Made are those of which no file is kept, and those that show what an active task uses: a file has what was measured when
+it was written, which without an interval is nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 from observer_static import layout
 from observer_static.options import Options, served_links
 from observer_static.pages import IndexPage, Page
-from observer_static.parts import Stamp
+from observer_static.parts import Notice, Stamp
 from observer_static.serve.finding import Finder
 from observer_static.serve.security import PAGE_POLICY
 from observer_static.serve.sending import Span, piece
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Rows of an index that is made here.
 ROWS: Final = 200
+#: Rows of the index of active tasks, which has all of them where that is not too much to read for one request.
+MOST_ROWS: Final = 1000
 #: Pages are made one at a time: each may take a task's logs and Jinja's memory.
 _ONE_AT_A_TIME: Final = threading.Lock()
 
@@ -50,11 +56,23 @@ class Pages:
             parts = [*parts[:-1], layout.INDEX]
         if any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in parts):
             return None
-        kept = self._kept(request, "/".join(parts))
-        if kept is not None:
-            return kept
+        if not self._shows_usage(parts):
+            kept = self._kept(request, "/".join(parts))
+            if kept is not None:
+                return kept
         page = self._made(parts)
         return self.rendered(page) if page is not None else None
+
+    def _shows_usage(self, parts: list[str]) -> bool:
+        """Whether that page shows what active tasks use, so that they are to be measured."""
+        if not self._view.measures:
+            return False
+        if parts == [layout.INDEX]:
+            return self._finder.counts()["active"] > 0
+        if len(parts) < 3 or parts[0] != "task" or (parts[2:] != [layout.INDEX] and parts[2] != layout.PROCESSES):
+            return False
+        key = self._finder.find_page(parts[1])
+        return key is not None and self._view.tasks().get(key, False)
 
     def has(self, path: str) -> bool:
         """Whether there is a page at *path*."""
@@ -104,8 +122,10 @@ class Pages:
 
     def _made(self, parts: list[str]) -> Page | None:
         """The page of a task that would lie at that path; None: there is none."""
-        if self._view.site is None and parts in ([layout.INDEX], [layout.FINISHED]):
-            return self.index("active" if parts == [layout.INDEX] else "finished", 0, ROWS, parts[0])
+        if parts == [layout.INDEX] and (self._view.site is None or self._shows_usage(parts)):
+            return self.index("active", 0, MOST_ROWS, parts[0])
+        if parts == [layout.FINISHED] and self._view.site is None:
+            return self.index("finished", 0, ROWS, parts[0])
         if len(parts) < 3 or parts[0] != "task":
             return None
         key = self._finder.find_page(parts[1])
@@ -131,6 +151,8 @@ class Pages:
         for key in keys:
             row = task_row(view.facts(key), view.usage(key), options, view.page_key(key), True, path)
             rows.append(row)
+        if path == layout.INDEX:  # in the order of the file that is kept there
+            rows.sort(key=lambda row: (-(row.launched_at_s or 0.0), row.task_id))
 
         def part(begin: int) -> str:
             return layout.relative(f"main/{kind}/{begin}/{num}", path)
@@ -147,11 +169,11 @@ class Pages:
             first=first + 1 if rows else 0,
             newer=part(max(first - num, 0)) if first > 0 else None,
             older=part(first + num) if first + num < count else None,
-            active_href="/main/active",
-            finished_href="/main/finished",
+            active_href=layout.INDEX if path == layout.INDEX else "/main/active",
+            finished_href=layout.FINISHED if path == layout.INDEX else "/main/finished",
             roots=tuple(view.roots),
             owner=view.owner,
-            notices=(),
+            notices=tuple(Notice(level="warning", text=text) for text in view.notices),
         )
 
 

@@ -11,8 +11,10 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 
+from detectors.watch import TaskKey
 from observer_static.serve.security import PAGE_POLICY
 from tests.support.served import Client, Host, a_run
+from thermos.host.usage import TaskUsage, Usage
 from thermos.states import ProcessState
 
 pytestmark = pytest.mark.process
@@ -98,6 +100,42 @@ def test_every_link_of_a_kept_site_leads_somewhere(host: Host) -> None:
         assert int(head.headers["Content-Length"]) == (site / "index.html").stat().st_size
         os.unlink(site / "task/one/raw.html")  # not kept any more: made when it is asked for
         assert client.get("/task/one/raw.html").status == 200
+
+
+def test_pages_of_active_tasks_are_measured_when_they_are_asked_for(tmp_path: Path) -> None:
+    """Not so the pages of others, and those that do not show what a task uses."""
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "observer_static.main", "--once", "--output", str(site), "--root"]
+    host = filled(Host(tmp_path))
+    done = subprocess.run([*command, host.root], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    asked: list[str] = []
+
+    def usage(key: TaskKey) -> TaskUsage:
+        asked.append(key.task_id)
+        used = Usage(1e9, 0.25, 77 << 20, 1, 1, 1.0, 1.0, 1, 1, 0, 0, 1, 0, "running")
+        return TaskUsage(used, {ODD: used}, 3 << 30)
+
+    served = filled(Host(tmp_path, site=str(site), measures=True, usage=usage, notices=lambda: ["one root is gone"]))
+    with served.serving() as client:
+        for target in ("/", "/index.html", "/task/one/index.html", "/task/one/"):
+            text = client.get(target).text
+            assert "77 MiB" in text and "3 GiB" in text, target
+        assert "one root is gone" in client.get("/").text
+        process = client.get("/process/one/" + quote(ODD)).headers["Location"]
+        assert "77 MiB" in client.get(process).text
+        assert set(asked) == {"one"}
+        asked.clear()
+        seen = crawl(client, "/finished.html")
+        assert all(status in (200, 302) for status in seen.values()), seen
+        asked.clear()
+        for target in ("/finished.html", "/task/one/raw.html", "/task/one/browse.html", "/task/one/log/p/0.html"):
+            kept = client.get(target)
+            assert kept.body == (site / target[1:]).read_bytes(), target
+        [other] = [path.name for path in (site / "task").iterdir() if path.name != "one"]
+        target = f"/task/{quote(other)}/index.html"
+        assert client.get(target).body == (site / "task" / other / "index.html").read_bytes()
+        assert asked == []
 
 
 def test_nothing_but_pages_is_told_of_the_sites_directory(tmp_path: Path) -> None:
