@@ -152,6 +152,7 @@ def test_what_was_answered_is_done_after_the_schedulers_death(own: Cluster) -> N
 def test_drift_alive_at_mesos_and_over_here(own: Cluster) -> None:
     key = own.create("zombie", code="exec sleep 86471", is_service=False)
     (task,) = own.wait_running(key)
+    own.wait("its process is there", lambda: runs("sleep 86471"))
     own.api.ok("forceTaskState", task_id=id_of(task), status=ScheduleStatus.FINISHED)
     assert runs("sleep 86471")
     own.api.ok("triggerImplicitTaskReconciliation")
@@ -162,6 +163,7 @@ def test_drift_alive_at_mesos_and_over_here(own: Cluster) -> None:
 def test_drift_alive_at_mesos_and_unknown_here(own: Cluster) -> None:
     key = own.create("stranger", code="exec sleep 86472", is_service=False)
     (task,) = own.wait_running(key)
+    own.wait("its process is there", lambda: runs("sleep 86472"))
     own.api.ok("forceTaskState", task_id=id_of(task), status=ScheduleStatus.FINISHED)
     own.api.ok("pruneTasks", query=TaskQuery(task_ids=(id_of(task),)))
     assert own.states(key) == []
@@ -170,7 +172,8 @@ def test_drift_alive_at_mesos_and_unknown_here(own: Cluster) -> None:
     own.wait("the stranger is gone", lambda: not runs("sleep 86472"))
 
 
-def test_drift_over_at_mesos_and_alive_here(own: Cluster, tmp_path: Path) -> None:
+def test_an_end_that_nobody_acknowledged_is_told_again(own: Cluster, tmp_path: Path) -> None:
+    """No drift that lasts: the agent says it over and over, without being asked."""
     key = own.create("ending", code=f"until test -e {tmp_path}/go; do sleep 0.1; done", is_service=False)
     own.wait_running(key)
     own.scheduler.kill()
@@ -180,20 +183,51 @@ def test_drift_over_at_mesos_and_alive_here(own: Cluster, tmp_path: Path) -> Non
     own.wait("it is over here, too", lambda: own.states(key) == ["FINISHED"])
 
 
-def test_drift_unknown_at_mesos_and_alive_here(own: Cluster, tmp_path: Path) -> None:
-    """As a backup has it that is older than the task's end: Mesos has forgotten it by then."""
-    key = own.create("forgotten")
-    (before,) = own.wait_running(key)
+def copy_of_store(own: Cluster, to: Path) -> Path:
+    """A backup of what is kept now; the scheduler ends for it and begins again."""
     own.scheduler.stop()
-    backup = tmp_path / "older.db"
-    backup.write_bytes(Path(f"{own.scheduler.directory}/scheduler.db").read_bytes())
+    to.write_bytes(Path(f"{own.scheduler.directory}/scheduler.db").read_bytes())
     own.scheduler.start()
-    own.api.ok("killTasks", job=key)
-    own.wait("it is killed", lambda: own.states(key) == ["KILLED"])
+    return to
+
+
+def put_back(own: Cluster, backup: Path) -> None:
+    """The scheduler begins again with what was kept then."""
     own.scheduler.stop()
     said = tool("restore", str(backup), "--store", f"{own.scheduler.directory}/scheduler.db")
     assert said.returncode == 0, said.stderr
     own.scheduler.start()
+
+
+def test_drift_over_at_mesos_and_alive_here(own: Cluster, tmp_path: Path) -> None:
+    """Its end was acknowledged, so that nobody says it again: only who asks finds out."""
+    key = own.create("ending", code=f"until test -e {tmp_path}/go; do sleep 0.1; done", is_service=False)
+    (before,) = own.wait_running(key)
+    backup = copy_of_store(own, tmp_path / "older.db")
+    (tmp_path / "go").touch()
+    own.wait("it is over", lambda: own.states(key) == ["FINISHED"])
+
+    def is_acknowledged() -> bool:
+        (framework,) = own.mesos.state()["frameworks"]
+        return not framework["tasks"] and id_of(before) in [task["id"] for task in framework["completed_tasks"]]
+
+    own.wait("Mesos heard that we know", is_acknowledged)
+    put_back(own, backup)
+    own.wait("it is over here, and run again, as its end is not known", lambda: own.states(key) == ["LOST", "FINISHED"])
+    (lost, again) = own.api.tasks(job_keys=(key,))
+    assert id_of(lost) == id_of(before)
+    assert again.ancestor_id == id_of(before)
+
+
+def test_drift_unknown_at_mesos_and_alive_here(own: Cluster, tmp_path: Path) -> None:
+    """As a backup has it that is older than the task's end: Mesos, begun again, has forgotten it by then."""
+    key = own.create("forgotten")
+    (before,) = own.wait_running(key)
+    backup = copy_of_store(own, tmp_path / "older.db")
+    own.api.ok("killTasks", job=key)
+    own.wait("it is killed", lambda: own.states(key) == ["KILLED"])
+    own.mesos.restart()
+    put_back(own, backup)
     own.wait("another one takes its place", lambda: own.states(key)[0] == "LOST")
     (after,) = own.wait_running(key)
     assert after.ancestor_id == id_of(before)

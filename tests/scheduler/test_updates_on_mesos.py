@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.states import ACTIVE
 from tests.support.cluster import Cluster, cluster, job
 from tests.support.cluster_updates import (
     QUICK,
@@ -22,9 +23,8 @@ from tests.support.cluster_updates import (
     states,
     until_state,
 )
-from tests.support.updates import settings
 from thermos.formats import assigned_task as wire
-from thermos.formats.aurora_api import JobUpdateRequest, ResponseCode
+from thermos.formats.aurora_api import Range, ResponseCode, TaskQuery
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -160,7 +160,8 @@ while True:
 
 
 def test_a_mixed_set_of_executors(tmp_path: Path) -> None:
-    """From an executor that says nothing of health to ours, which does; and back, where RUNNING proves nothing."""
+    """One instance has an executor that says nothing of health, the other one ours, which does. One update changes
+    both, fails, and puts both back: ours is back at RUNNING, which proves nothing of the plain one."""
     program = tmp_path / "plain_executor"
     program.write_text(PLAIN.format(python=sys.executable))
     program.chmod(0o755)
@@ -177,25 +178,39 @@ def test_a_mixed_set_of_executors(tmp_path: Path) -> None:
         own.api.ok("createJob", description=job(key, 2)._replace(task_config=plain))
         own.wait_running(key, 2)
 
-        update = start(own, key, 2)
-        until_state(own, update, "ROLLED_FORWARD")
-        assert events(own, update) == [(0, "UPDATING"), (0, "UPDATED"), (1, "UPDATING"), (1, "UPDATED")]
-        assert not any(event.message for event in details(own, update).instance_events or ()), (
-            "ours says RUNNING is healthy"
-        )
+        some = start(own, key, 2, update_only_these_instances=(Range(0, 0),))
+        until_state(own, some, "ROLLED_FORWARD")
+        assert events(own, some) == [(0, "UPDATING"), (0, "UPDATED")]
+        assert executors(own, key) == {0: "AuroraExecutor", 1: "plain"}
+        assert not any(event.message for event in details(own, some).instance_events or ()), "RUNNING meant healthy"
 
-        asked = JobUpdateRequest(plain, 2, settings(), ())
-        result = own.api.ok("startJobUpdate", request=asked, message="back").result
-        assert result is not None
-        assert result.start_job_update_result is not None
-        back = result.start_job_update_result.key
-        assert back is not None
+        both = start(own, key, 2, "test ! -e /proc", update_group_size=2, max_failed_instances=0)
+        own.wait("ours is back", lambda: (0, "ROLLED_BACK") in events(own, both))
 
-        def reasons() -> str:
-            return " ".join(wait.reason or "" for wait in details(own, back).waits or ())
+        def is_explained() -> bool:
+            waits = [(wait.instance_id, wait.reason or "") for wait in details(own, both).waits or ()]
+            return [one for one, why in waits if "does not say that RUNNING means healthy" in why] == [1]
 
-        own.wait("why it waits", lambda: "does not say that RUNNING means healthy" in reasons())
-        assert events(own, back) == [(0, "UPDATING")]
-        own.api.ok("abortJobUpdate", key=back, message=None)
+        own.wait("why only the other one waits", is_explained)
+        assert states(own, both)[-1] == "ROLLING_BACK"
+        until_state(own, both, "ROLLED_BACK")
+        assert events(own, both)[-2:] == [(0, "ROLLED_BACK"), (1, "ROLLED_BACK")]
+        told = {event.instance_id: event.message for event in details(own, both).instance_events or ()}
+        assert told[0] is None
+        assert told[1] is not None
+        assert told[1].startswith("ran for 45 s, since ")
+        assert executors(own, key) == {0: "AuroraExecutor", 1: "plain"}
         own.api.ok("killTasks", job=key)
         own.wait("all are over", lambda: not own.active(key))
+
+
+def executors(own: Cluster, key: wire.JobKey) -> dict[int | None, str | None]:
+    """Of each instance that is under way."""
+    found = own.api.ok("getTasksStatus", query=TaskQuery(job_keys=(key,), statuses=tuple(sorted(ACTIVE)))).result
+    assert found is not None
+    assert found.schedule_status_result is not None
+    return {
+        one.assigned_task.instance_id: one.assigned_task.task.executor_config.name
+        for one in found.schedule_status_result.tasks or ()
+        if one.assigned_task and one.assigned_task.task and one.assigned_task.task.executor_config
+    }
