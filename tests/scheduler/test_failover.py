@@ -8,17 +8,23 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
 
+from scheduler.core.state import State
+from scheduler.model import Task
+from scheduler.store.opening import open_store
 from tests.support.box import until
-from tests.support.cluster import Cluster, Scheduler
+from tests.support.cluster import Cluster, Scheduler, job
 from tests.support.mesos import mesos
 from tests.support.zookeeper import ZooKeeper, zookeeper
 from thermos.errors import ExitCode
+from thermos.formats import assigned_task as wire
+from thermos.formats.aurora_api import Response, ResponseCode
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -112,18 +118,68 @@ def _members(server: ZooKeeper) -> list[dict[str, Any]]:
         client.close()
 
 
-def test_one_that_was_stopped_for_too_long_ends_and_writes_nothing(two: tuple[Cluster, Cluster]) -> None:
+def test_one_that_was_stopped_for_too_long_ends_and_writes_nothing(
+    two: tuple[Cluster, Cluster], tmp_path: Path
+) -> None:
+    """Stopped before a cron job's time and woken after another one led through it: the time is due for both of them,
+    and a client has asked the old one for a run, too."""
     one, other = two
     key = one.create("lasting")
     one.wait_running(key)
+    minutely = wire.JobKey("root", "test", "minutely")
+    description = job(minutely, code=f"echo ran >> {tmp_path}/runs", is_service=False)
+    one.api.ok("scheduleCronJob", description=description._replace(cron_schedule="* * * * *"))
+    before = one.api.tasks(job_keys=(minutely,))
     process = one.scheduler._process
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
     other.wait("the other one leads", lambda: leads(other.scheduler))
     other.wait_running(key)
     other.wait_running(other.create("fresh"))
-    os.kill(process.pid, signal.SIGCONT)
-    assert process.wait(30) == ExitCode.REFUSED
-    one.scheduler._process = None
+    other.wait("a minute begins", lambda: len(other.api.tasks(job_keys=(minutely,))) > len(before), 90)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(one.api.call, "startCronJob", job=minutely)
+        until(lambda: _is_waiting_for(one.scheduler.port), "it was asked")
+        os.kill(process.pid, signal.SIGCONT)
+        assert process.wait(30) == ExitCode.REFUSED
+        one.scheduler._process = None
+        assert _code(asked) is not ResponseCode.OK
+    other.api.ok("descheduleCronJob", job=minutely)
     assert len(other.states(key)) == 1
     assert other.wait_running(key)
+    other.wait("each run is over", lambda: set(other.states(minutely)) == {"FINISHED"})
+    told = other.api.tasks(job_keys=(minutely,))
+    other.scheduler.stop()
+    kept = _kept(f"{other.scheduler.directory}/../shared.db", minutely)
+    minutes = [task.created_at_ms // 60_000 for task in kept]
+    assert len(minutes) == len(set(minutes)), "one run for each minute"
+    assert len((tmp_path / "runs").read_text().splitlines()) == len(kept) == len(told)
+
+
+def _code(asked: Future[Response]) -> ResponseCode | None:
+    """What was answered; None: nothing, or no HTTP 200."""
+    try:
+        return asked.result().response_code
+    except (OSError, http.client.HTTPException, AssertionError):
+        return None
+
+
+def _is_waiting_for(port: int) -> bool:
+    """Whether a client's request lies at that port, which nobody reads."""
+    return any(
+        int(local.rpartition(":")[2], 16) == port and int(queues.partition(":")[2], 16) > 0
+        for local, _, _, queues, *_ in (line.split()[1:] for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    )
+
+
+def _kept(store: str, key: wire.JobKey) -> list[Task]:
+    """The job's tasks as they lie on the disk, whoever put them there."""
+    state = State()
+    opened = open_store(store)
+    try:
+        opened.lead()
+        for change in opened.load():
+            state.apply(change)
+    finally:
+        opened.close()
+    return [task for task in state.tasks.values() if task.job.name == key.name]

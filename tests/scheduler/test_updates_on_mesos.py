@@ -209,8 +209,10 @@ def executors(own: Cluster, key: wire.JobKey) -> dict[int | None, str | None]:
     found = own.api.ok("getTasksStatus", query=TaskQuery(job_keys=(key,), statuses=tuple(sorted(ACTIVE)))).result
     assert found is not None
     assert found.schedule_status_result is not None
-    return {
-        one.assigned_task.instance_id: one.assigned_task.task.executor_config.name
-        for one in found.schedule_status_result.tasks or ()
-        if one.assigned_task and one.assigned_task.task and one.assigned_task.task.executor_config
-    }
+    names: dict[int | None, str | None] = {}
+    for task in found.schedule_status_result.tasks or ():
+        assert task.assigned_task is not None
+        assert task.assigned_task.task is not None
+        assert task.assigned_task.task.executor_config is not None
+        names[task.assigned_task.instance_id] = task.assigned_task.task.executor_config.name
+    return names

@@ -170,6 +170,8 @@ class Year(Clock):
             looks += 1
             assert looks < 100, "what waits is launched"
         self.actions.clear()
+        idle = {key for key, run in self.engine.state.cron_runs.items() if run.is_waiting and not self.ends.get(key)}
+        assert not idle, "what waits for an end begins with it"
 
     def is_disturbed(self) -> Year:
         """The scheduler dies, or its clock is set forward or back; gives who leads then."""
