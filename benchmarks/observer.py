@@ -198,6 +198,19 @@ def observing(work_dir: Path, site: Path, log: Path, *flags: str) -> Iterator[su
             child.wait()
 
 
+def lists_s(work_dir: Path, site: Path) -> float:
+    """How long it takes until the lists of a new site name every task: the page of the oldest is written last."""
+    shutil.rmtree(site, ignore_errors=True)
+    start = time.perf_counter()
+    child = subprocess.Popen(argv(work_dir, site, "--once"), env=environment(), stderr=subprocess.DEVNULL)
+    last = site / layout.finished_page(1)
+    while not last.exists() and child.poll() is None:
+        time.sleep(0.005)
+    taken = time.perf_counter() - start
+    child.wait()
+    return taken
+
+
 class Writers:
     """Tasks that write: in each, now and then, the first process fails and starts again."""
 
@@ -351,10 +364,12 @@ def measure(bench: Bench) -> list[Row]:
         for _ in range(bench.pick(3, 1)):
             shutil.rmtree(site, ignore_errors=True)
             first.append(time_s(argv(work_dir, site, "--once")))
+        listed = [lists_s(work_dir, site) for _ in range(bench.pick(3, 1))]
         pages = sum(1 for _ in site.rglob("*.html"))
         again = time_s(argv(work_dir, site, "--once"))
         rows = [
             Row(f"observer: first site of {of}", median(first), "s", FIRST_S, note=f"{pages:,} pages; {best(first)}"),
+            Row(f"observer: first lists of all {of}", median(listed), "s", note=best(listed)),
             Row("observer: the same again, nothing changed", again, "s"),
         ]
         with observing(work_dir, site, directory / "log") as child:

@@ -128,6 +128,7 @@ class Observer:
         self._watcher.scan()
         self._site.begin(self._watcher.tasks)
         self._changed()
+        self._site.write_lists(self._is_stopping)
         self._site.call_help()
         self._site.write(self._is_stopping)
         if not self._is_stopping():

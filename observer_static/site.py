@@ -7,38 +7,30 @@ while it stands on one of the two pages that change all the time.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import pwd
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING
 
 from detectors.watch import Changes, TaskKey
 from observer_static.collect import task_row
 from observer_static.crew import Crew
-from observer_static.facts import TaskFacts, read_facts
+from observer_static.facts import TaskFacts
 from observer_static.indexes import Indexes
 from observer_static.options import Options
 from observer_static.output import Output
 from observer_static.pagedir import NotOurs
 from observer_static.paging import NEWEST
 from observer_static.parts import TaskRow
+from observer_static.readings import Readings
 from observer_static.roster import Roster
 from observer_static.sources import FINISHED_PAGES, Sources
 from observer_static.taskdir import TaskPages, changed_ns
-from thermos.checkpoints import TaskReading
+from observer_static.troubles import HOPELESS, Troubles
 
-#: With one of these the output as a whole cannot be written: no reason to try the next page.
-_HOPELESS: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EACCES}
-)
-#: So many tasks are named that have the same trouble.
-_MAX_SAME: Final = 5
-
-#: A stream longer than this is worth the memory of what was read of it: any user can write one, and would hold up
-#: everybody's pages if each of its changes cost all of it again.
-LONG_BYTES: Final = 256 << 10
+if TYPE_CHECKING:
+    from thermos.host.usage import TaskUsage
 
 log = logging.getLogger("thermos_observer")
 
@@ -67,11 +59,7 @@ class Site:
         self.roster = Roster(finished_pages)
         #: Pages written so far, by this process.
         self.written = 0
-        #: Why nothing can be written; None: it can.
-        self.trouble: OSError | None = None
-        #: Tasks whose pages cannot be written, and why.
-        self.complaints: dict[TaskKey, str] = {}
-        self._is_stuck = False
+        self._troubles = Troubles(output.path)
         self._output = output
         self._options = options
         self._salt = salt
@@ -82,7 +70,7 @@ class Site:
             output, options, salt, sources, owner and owner.pw_name, self.roster, self._pages.renderer
         )
         self._rows: dict[TaskKey, TaskRow] = {}
-        self._readings: dict[TaskKey, TaskReading] = {}
+        self._readings = Readings()
         self._step: Iterator[None] | None = None
         self._crew: Crew | None = None
 
@@ -98,6 +86,16 @@ class Site:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def trouble(self) -> OSError | None:
+        """Why nothing can be written; None: it can."""
+        return self._troubles.whole
+
+    @property
+    def complaints(self) -> Mapping[TaskKey, str]:
+        """Tasks whose pages cannot be written, and why."""
+        return self._troubles.complaints
 
     # -- Changes -----------------------------------------------------------------------------------------------------
 
@@ -124,7 +122,7 @@ class Site:
 
     def refresh(self) -> None:
         """Look at everything again, believing nothing that was noted of pages."""
-        self._is_stuck = False
+        self._troubles.is_stuck = False
         self._step = None
         self._pages.is_thorough = True
         self.roster.refresh()
@@ -134,29 +132,13 @@ class Site:
         self.roster.due.update((key, None) for key in keys if key in self.roster.tasks)
 
     def _is_shown(self, key: TaskKey, is_active: bool) -> bool:
-        """Whether the task belongs to the user whose tasks are shown: its records say so, and who wrote them may."""
-        if self._owner is None:
-            return True
-        facts = self._read(key, is_active)
-        header = facts.state.header
-        is_said = header is not None and header.user == self._owner.pw_name
-        return is_said and facts.author_uid in (0, os.geteuid(), self._owner.pw_uid)
-
-    def _read(self, key: TaskKey, is_active: bool) -> TaskFacts:
-        """What lies on disk of the task. A long stream that still grows is read on, and not from its beginning."""
-        reading = self._readings.pop(key, None) or TaskReading(key.root, key.task_id)
-        facts = read_facts(key.root, key.task_id, is_active, reading)
-        if is_active and reading.offset > LONG_BYTES:
-            self._readings[key] = reading
-        return facts
+        return self._owner is None or self._readings.is_of(self._owner, key, is_active)
 
     def _forget(self, key: TaskKey) -> None:
         self.roster.forget(key)
-        self._readings.pop(key, None)
+        self._readings.forget(key)
         self._rows.pop(key, None)
-        self.complaints.pop(key, None)
-
-    # -- What changed ------------------------------------------------------------------------------------------------
+        self._troubles.settled(key)
 
     def write(self, stop: Callable[[], bool] = _never) -> None:
         """Write the tasks that changed and the two pages that change all the time; what else is due is a backlog.
@@ -179,7 +161,7 @@ class Site:
                 roster.shelves_due.discard(NEWEST)
             self._finish()
         except OSError as error:
-            self._get_stuck(error)
+            self._troubles.get_stuck(error)
 
     def _return_to_output(self) -> None:
         if self._output.is_there():
@@ -193,16 +175,45 @@ class Site:
         self._indexes.open()
         self.refresh()
 
+    def write_lists(self, stop: Callable[[], bool] = _never) -> None:
+        """Write the lists of a site that is new before any task's pages: those of all tasks that will have some.
+
+        To look at a task takes a tenth of what its pages take. *stop* is asked between tasks.
+        """
+        if self._indexes.made:
+            return
+        roster = self.roster
+        try:
+            for key in roster.due:
+                _, _, self._rows[key] = self._look_at(key)
+                if stop():
+                    return
+            self._write_active()
+            self._write_newest()
+            for number in filter(roster.shelf.kept, roster.shelf.numbers):
+                digest = self._indexes.digest(number)
+                rows = [self._look_at(key)[2] for key in roster.shelf.page(number)]
+                self.written += self._indexes.write_finished(number, rows, digest)
+                if stop():
+                    return
+        except OSError as error:
+            self._troubles.get_stuck(error)
+
+    def _look_at(self, key: TaskKey) -> tuple[TaskFacts, TaskUsage | None, TaskRow]:
+        """What lies on disk of the task, what it uses, and its row."""
+        facts = self._readings.read(key, self.roster.tasks[key])
+        if self._sources.told is not None:
+            self._sources.told(key, facts)
+        usage = self._sources.usage(key)
+        row = task_row(facts, usage, self._options, self.roster.page_key(key), self.roster.is_kept(key))
+        return facts, usage, row
+
     def _write_task(self, key: TaskKey, stop: Callable[[], bool] = _never) -> TaskRow:
         """Bring the task's pages up to date; its row, which is kept if it stands on a page that changes often."""
         roster = self.roster
-        facts = self._read(key, roster.tasks[key])
-        if self._sources.told is not None:
-            self._sources.told(key, facts)
         name = roster.page_key(key)
         is_kept = roster.is_kept(key)
-        usage = self._sources.usage(key)
-        row = task_row(facts, usage, self._options, name, is_kept)
+        facts, usage, row = self._look_at(key)
         if roster.is_listed(key) and self._rows.get(key) != row:
             self._rows[key] = row
             if facts.is_active:
@@ -215,52 +226,25 @@ class Site:
         try:
             history = self._sources.history(key)
             self.written += self._pages.write(name, facts, usage, history, stop).written
-            self.complaints.pop(key, None)
+            self._troubles.settled(key)
         except OSError as error:
-            if error.errno in _HOPELESS:
+            if error.errno in HOPELESS:
                 raise
-            self._complain(key, str(error))
+            self._troubles.complain(key, str(error))
         except NotOurs as error:
-            self._complain(key, str(error))
+            self._troubles.complain(key, str(error))
         except Exception as error:  # noqa: BLE001 - what one task's files hold must not cost the others their pages
-            self._complain(key, f"{type(error).__name__}: {error}", error)
+            self._troubles.complain(key, f"{type(error).__name__}: {error}", error)
         return row
 
-    def _complain(self, key: TaskKey, text: str, error: Exception | None = None) -> None:
-        """Say it once, and of the same thing with many tasks only so often."""
-        if self.complaints.get(key) == text:
-            return
-        same = sum(other == text for other in self.complaints.values())
-        self.complaints[key] = text
-        if same < _MAX_SAME:
-            more = "; the same with other tasks is not told any more" if same == _MAX_SAME - 1 else ""
-            log.error(
-                "pages of task %s cannot be written: %s%s", ascii(key.task_id), text, more, exc_info=same == 0 and error
-            )
-
-    def _get_stuck(self, error: OSError) -> None:
-        self._is_stuck = True
-        text = error.strerror or str(error)
-        if self.trouble is None or self.trouble.errno != error.errno:
-            log.error(
-                "pages cannot be written to %s: %s; those there stay, and the next change tries again",
-                self._output.path,
-                text,
-            )
-        self.trouble = error
-
     def _finish(self) -> None:
-        self._is_stuck = False
+        self._troubles.is_stuck = False
         if self._crew is None:  # which may be adding to the marker
             self._indexes.finish()
             if not self.has_work:
                 self._pages.is_thorough = False
                 self._pages.is_first_round = False
-        if self.trouble is not None:
-            self.trouble = None
-            log.info("pages are written to %s again", self._output.path)
-
-    # -- The index ---------------------------------------------------------------------------------------------------
+        self._troubles.go_on()
 
     def _row(self, key: TaskKey) -> TaskRow:
         return self._rows.get(key) or self._write_task(key)
@@ -284,7 +268,7 @@ class Site:
     @property
     def has_work(self) -> bool:
         """Whether there is a step to do; not while the output cannot be written."""
-        if self._is_stuck:
+        if self._troubles.is_stuck:
             return False
         if self._crew is not None:
             return self._step is not None or self._crew.has_tickets
@@ -321,7 +305,7 @@ class Site:
                     self._finish()
         except OSError as error:  # which has ended the step; what it was about is due again
             self._step = None
-            self._get_stuck(error)
+            self._troubles.get_stuck(error)
 
     def _next_step(self) -> Iterator[None]:
         roster = self.roster
@@ -411,4 +395,4 @@ class Site:
         try:
             self._finish()
         except OSError as error:
-            self._get_stuck(error)
+            self._troubles.get_stuck(error)

@@ -121,6 +121,32 @@ def test_a_host_without_tasks_has_an_index(bench: Bench) -> None:
     assert not bench.dead_links()
 
 
+def test_all_lists_of_a_new_site_are_there_before_any_tasks_pages(bench: Bench) -> None:
+    FakeTask(bench.root, "task-1")
+    finished(bench.root, 210)
+    lists = {"index.html", "finished.html", "finished/1.html"}
+    with bench.site() as keeper:
+        keeper.site.write_lists()
+        first = bench.pages()
+        assert set(first) == lists
+        assert bench.listed("index.html") == ["task-1"]
+        both = bench.listed("finished.html") + bench.listed("finished/1.html")
+        assert both == [f"done-{number:03}" for number in reversed(range(210))]
+        keeper.write()
+    assert not changed({page: first[page] for page in lists}, {page: bench.pages()[page] for page in lists})
+    assert not bench.dead_links()
+    with bench.site(salt="another") as keeper:  # links lead to pages that are there: those come first, as ever
+        keeper.site.write_lists()
+        assert not keeper.site.written
+
+
+def test_a_new_site_may_be_left_before_its_lists_are_written(bench: Bench) -> None:
+    FakeTask(bench.root, "task-1")
+    with bench.site() as keeper:
+        keeper.site.write_lists(lambda: True)
+        assert bench.pages() == {}
+
+
 def test_what_cannot_be_watched_stands_on_the_index(bench: Bench) -> None:
     said: list[str] = []
     with bench.site(notices=said) as keeper:
