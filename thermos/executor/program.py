@@ -55,11 +55,11 @@ from thermos.executor.errand import Errand
 from thermos.executor.limits import Limits
 from thermos.executor.log import Log
 from thermos.executor.options import Options
-from thermos.executor.pages import Pages, PagesOrder
-from thermos.executor.runner_child import RunnerChild, RunnerOrder
+from thermos.executor.orders import pages_order, runner_order, sandbox_owner
+from thermos.executor.pages import Pages
+from thermos.executor.runner_child import RunnerChild
 from thermos.formats.health_file import Health, Verdict
 from thermos.health.checker import SNOOZE_NAME
-from thermos.host.command import User, find_user
 from thermos.host.http_client import Request, Response
 from thermos.host.linux import read_signals, signal_fd
 from thermos.host.loop import Loop
@@ -76,8 +76,6 @@ from thermos.mesos import (
 if TYPE_CHECKING:
     from thermos.announce.auth import Auth
 
-#: Directory of checkpoints within the Mesos sandbox, where every detector finds it.
-CHECKPOINTS_NAME: Final = "checkpoints"
 #: Of the time before the agent kills us, what is left for telling how it ended.
 LAST_WORDS_S: Final = 1.0
 _VERDICTS: Final = {True: Verdict.HEALTHY, False: Verdict.UNHEALTHY, None: Verdict.UNDECIDED}
@@ -315,20 +313,11 @@ class Program:
             case _:
                 assert_never(action)
 
-    def _owner(self) -> User | None:
-        """Whose the sandbox is; None: ours. Raises ThermosError."""
-        assert self._assignment is not None
-        if self._options.execute_as_user is not None:
-            return find_user(self._options.execute_as_user)
-        if self._options.nosetuid or os.geteuid() != 0 or self._assignment.is_docker:
-            return None
-        return find_user(self._assignment.role or None)
-
     def _make_sandbox(self) -> None:
         assert self._assignment is not None
         surroundings = self._surroundings
         try:
-            owner = self._owner()
+            owner = sandbox_owner(self._assignment, self._options)
         except ThermosError as error:
             self._handle(SandboxFailed(f"The sandbox cannot be made: {error}."))
             return
@@ -349,48 +338,13 @@ class Program:
         self._sandbox = Errand(self._loop, work, done)
 
     def _start_runner(self) -> None:
-        assignment, options = self._assignment, self._options
-        assert assignment is not None
+        assert self._assignment is not None
         if self._runner is None:
-            drops = os.geteuid() == 0 and not assignment.is_docker
-            logger = {
-                "process_logger_destination": options.runner_logger_destination,
-                "process_logger_mode": options.runner_logger_mode,
-                "rotate_log_size_mb": options.runner_rotate_log_size_mb,
-                "rotate_log_backups": options.runner_rotate_log_backups,
-            }
-            order = RunnerOrder(
-                root=os.path.join(self._surroundings.sandbox, CHECKPOINTS_NAME),
-                task_id=assignment.task_id,
-                sandbox=self._plan.root,
-                container_sandbox=self._plan.container_root,
-                task=assignment.task,
-                task_json=assignment.task_json,
-                hostname=assignment.hostname,
-                user=assignment.role if drops and not options.keeps_user and assignment.role else None,
-                ports=assignment.ports,
-                mesos_containerizer_path=options.mesos_containerizer_path if assignment.has_image else None,
-                preserve_env=options.preserve_env,
-                kill_budget_s=assignment.plan(options).kill_budget_s,
-                logger={name: value for name, value in logger.items() if value is not None},
-            )
-            self._pages = self._make_pages(order)
+            order = runner_order(self._assignment, self._options, self._plan, self._surroundings)
+            pages = pages_order(order, self._plan, self._surroundings)
+            self._pages = Pages(self._loop, pages, self._log.warning)
             self._runner = RunnerChild(self._loop, order, self._handle, self._pages.changed)
         self._runner.start()
-
-    def _make_pages(self, order: RunnerOrder) -> Pages:
-        address, owner = self._surroundings.address, self._plan.user
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        pages = PagesOrder(
-            directory=self._surroundings.directory,
-            root=order.root,
-            task_id=order.task_id,
-            task_json=order.task_json,
-            agent=f"{'https' if address.tls else 'http'}://{host}:{address.port}" if address.port else None,
-            hostname=order.hostname or "",
-            owner=(owner.uid, owner.gid) if owner is not None else None,
-        )
-        return Pages(self._loop, pages, self._log.warning)
 
     def _start_checks(self) -> None:
         assignment = self._assignment
