@@ -89,7 +89,7 @@ def test_a_batch_is_whole_before_the_next_begins(own: Cluster) -> None:
 def test_batches_of_several_sizes_pause_before_each_but_the_first(own: Cluster) -> None:
     key = create(own, "autopause", 3)
     update = start(own, key, 3, update_strategy=batches(1, 2, is_autopaused=True))
-    assert carry(own, update, "ROLLED_FORWARD") >= 4
+    assert carry(own, update, "ROLLED_FORWARD") >= 3  # the last two may be done at once
     assert states(own, update) == ["ROLLING_FORWARD", "ROLL_FORWARD_PAUSED", "ROLLING_FORWARD", "ROLLED_FORWARD"]
     happened = [what for _, what in events(own, update)]
     assert happened == ["UPDATING", "UPDATED", "UPDATING", "UPDATING", "UPDATED", "UPDATED"]
