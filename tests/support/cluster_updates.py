@@ -87,16 +87,20 @@ def carry(own: Cluster, update: JobUpdateKey, end: str, then: Callable[[], objec
     """
     kills, known = 0, 0
 
-    def is_news() -> bool:
+    def look() -> tuple[str, int]:
+        """The update's state and how many events there are, at one moment: the last must not come between the two."""
         found = details(own, update)
-        return len((*(found.update_events or ()), *(found.instance_events or ()))) > known
+        happened = found.update_events or ()
+        return str(happened[-1].status), len(happened) + len(found.instance_events or ())
+
+    def is_news() -> bool:
+        return look()[1] > known
 
     while True:
         until(is_news, lambda: f"another event; {details(own, update)}; it said: {own.scheduler.log[-3000:]}", 90)
-        state = states(own, update)[-1]
+        state, known = look()
         if state == end:
             return kills
-        known = len(states(own, update)) + len(events(own, update))
         own.scheduler.kill()
         own.scheduler.start()
         kills += 1
