@@ -87,7 +87,9 @@ def status_message(status: Status) -> str | None:
 
 #: Said of a task that was decided to be launched, and Mesos never heard of: its scheduler died between the two.
 NEVER_HEARD_OF: Final = "Mesos has never heard of it: its launch was lost with the scheduler that decided it"
-_KNOWN_TO_NOBODY: Final = frozenset({_M.TASK_UNKNOWN, _M.TASK_LOST})
+#: What the answer is where the agent is registered and has no such task (GONE; LOST for who is not partition-aware),
+#: and where the agent is not known either.
+_KNOWN_TO_NOBODY: Final = frozenset({_M.TASK_GONE, _M.TASK_LOST, _M.TASK_UNKNOWN})
 
 
 def told(was: ScheduleStatus, status: Status, is_partition_aware: bool) -> tuple[ScheduleStatus, str | None]:

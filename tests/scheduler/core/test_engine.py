@@ -134,7 +134,7 @@ def test_an_assigned_task_of_which_nothing_is_heard_is_lost_and_replaced() -> No
     assert world.task().status in (ScheduleStatus.PENDING, ScheduleStatus.THROTTLED)
 
 
-@pytest.mark.parametrize("is_partition_aware, said", [(True, "UNKNOWN"), (False, "LOST")])
+@pytest.mark.parametrize("is_partition_aware, said", [(True, "GONE"), (True, "UNKNOWN"), (False, "LOST")])
 def test_a_launch_that_mesos_never_heard_of_is_made_again_at_once(is_partition_aware: bool, said: str) -> None:
     world = World(is_partition_aware=is_partition_aware)
     world.create()

@@ -52,7 +52,7 @@ def test_it_rolls_back_to_exactly_what_was() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("what, ran", [("UNKNOWN", False), ("UNREACHABLE", True)])
+@pytest.mark.parametrize("what, ran", [("GONE", False), ("UNKNOWN", False), ("UNREACHABLE", True)])
 def test_a_lost_launch_and_a_lost_agent_are_no_fault_of_the_new_version(what: str, ran: bool) -> None:
     """A scheduler that is killed between a decision and its call has launched nothing; it hears so when it is back."""
     world = Updated()
