@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ from scheduler.core.engine import Engine
 from scheduler.core.events import (
     Accept,
     Acknowledge,
+    Action,
     AskCoordinator,
     Disconnected,
     DiskFull,
@@ -69,6 +70,7 @@ from scheduler.mesos.task_info import Room, task_info
 from scheduler.model import JobKey, Mode, Resources, Task
 from scheduler.states import TERMINAL, ScheduleStatus
 from scheduler.store.backups import changes_of
+from scheduler.turn import carry_out
 from tests.support import promises
 from tests.support.world import SETTINGS, job_of
 from thermos.formats import assigned_task as wire
@@ -250,7 +252,10 @@ class SimulatedCluster:
         if changes and self._room_at_s is not None:
             self._no_room(decisions)
             return
-        if changes and self._chance(0.01):
+        carry_out(self.engine, decisions, self._commit, self._act)
+
+    def _commit(self, changes: Sequence[Change]) -> None:
+        if self._chance(0.01):
             self._die("before a commit")
         self._check_cron(changes)
         self._check_preempted(changes)
@@ -258,27 +263,26 @@ class SimulatedCluster:
         going = self._let_go(changes)
         for change in changes:
             self.durable.apply(change)
-        self.engine.committed()
         self._check_drains(going)
-        if changes and self._chance(0.01):
+        if self._chance(0.01):
             self._die("after a commit")
-        for one in decisions:
-            for action in one.actions:
-                if isinstance(action, Launch):
-                    self._check_launch(action)
-                    room = Room(action.offers[0])
-                    tasks = tuple(task_info(task, room, _SETTINGS) for task in action.tasks)
-                    self.simulation.call(Accept((action.offers[0].offer_id,), tasks))
-                    if self._chance(0.01):
-                        self._die("after a launch")
-                elif self._heard_since_s is None:
-                    self.log.append(f"{self._at()} nobody hears: {type(action).__name__}")
-                elif isinstance(action, (Kill, Reconcile, Acknowledge)) and self._chance(0.1):
-                    self.log.append(f"{self._at()} lost: {action}")
-                elif isinstance(action, AskCoordinator):
-                    raise Broken(f"there is no coordinator: {action}")
-                else:
-                    self.simulation.call(action)
+
+    def _act(self, action: Action) -> None:
+        if isinstance(action, Launch):
+            self._check_launch(action)
+            room = Room(action.offers[0])
+            tasks = tuple(task_info(task, room, _SETTINGS) for task in action.tasks)
+            self.simulation.call(Accept((action.offers[0].offer_id,), tasks))
+            if self._chance(0.01):
+                self._die("after a launch")
+        elif self._heard_since_s is None:
+            self.log.append(f"{self._at()} nobody hears: {type(action).__name__}")
+        elif isinstance(action, (Kill, Reconcile, Acknowledge)) and self._chance(0.1):
+            self.log.append(f"{self._at()} lost: {action}")
+        elif isinstance(action, AskCoordinator):
+            raise Broken(f"there is no coordinator: {action}")
+        else:
+            self.simulation.call(action)
 
     def _no_room(self, decisions: list[Decision]) -> None:
         """What was decided cannot be kept."""
@@ -623,7 +627,7 @@ class SimulatedCluster:
 
     # -- what is promised ----------------------------------------------------------------------------------------------
 
-    def _check_cron(self, changes: list[Change]) -> None:
+    def _check_cron(self, changes: Sequence[Change]) -> None:
         """A run begins with a time of its schedule, none of which came before, or when the former run has ended."""
         began = Counter(
             change.task.job
@@ -650,7 +654,7 @@ class SimulatedCluster:
             if count > moved[key] + (key == self._started_by_hand):
                 raise Broken(f"{key} began {count} runs, and {moved[key]} were due")
 
-    def _check_preempted(self, changes: list[Change]) -> None:
+    def _check_preempted(self, changes: Sequence[Change]) -> None:
         """Whoever is preempted matters less than who it is for."""
         for change in changes:
             if not isinstance(change, PutTask) or change.task.status is not ScheduleStatus.PREEMPTING:
@@ -665,7 +669,7 @@ class SimulatedCluster:
                 raise Broken(f"{victim.task_id} is preempted for {name}, which matters no more")
             self.preempted += 1
 
-    def _check_given_up(self, changes: list[Change]) -> None:
+    def _check_given_up(self, changes: Sequence[Change]) -> None:
         """A task is only held for stuck when Mesos could say for long enough what became of it."""
         for change in changes:
             if not isinstance(change, PutTask) or change.task.status is not ScheduleStatus.LOST:
@@ -691,7 +695,7 @@ class SimulatedCluster:
             if self.durable.hosts[task.host or ""].mode in (Mode.DRAINING, Mode.DRAINED):
                 raise Broken(f"{task.task_id} is launched on {task.host}, which is drained")
 
-    def _let_go(self, changes: list[Change]) -> list[Task]:
+    def _let_go(self, changes: Sequence[Change]) -> list[Task]:
         """Tasks that come into DRAINING with *changes*, which are not made yet."""
         draining = ScheduleStatus.DRAINING
         going = [change.task for change in changes if isinstance(change, PutTask) and change.task.status is draining]
